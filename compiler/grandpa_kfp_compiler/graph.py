@@ -1,0 +1,348 @@
+"""The graph IR: what tracing records, passes rewrite, engines run and the KFP lowering reads.
+
+Frozen, slotted dataclasses only. Edges are values: a `TaskOutput` names its producer, nothing points
+back. A graph is self-contained; only `PythonNode.target` holds something alive, and a graph read from
+a file has none.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeAlias
+
+from grandpa_kfp_runtime.contract import RESULT
+from grandpa_kfp_runtime.typespec import ANY, Json, TypeSpec
+
+
+class _Missing(enum.Enum):
+    MISSING = "missing"
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING = _Missing.MISSING
+"""No default."""
+
+HANDLE = TypeSpec("handle")
+"""Type of a parameter of a nested graph that carries a handle."""
+
+
+# --- values: what an argument may be -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """A value known while tracing. From a graph file it is known by its handle alone."""
+
+    value: Any = None
+    handle: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutput:
+    """One output of a task (or group), `path` applied: `value[key][key]`."""
+
+    task: str
+    output: str = RESULT
+    path: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterValue:
+    """A parameter of the graph this value stands in, `path` applied."""
+
+    name: str
+    path: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceValue:
+    """A live instance, constructed afresh in the task that receives it."""
+
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A structure that holds other values: a constant skeleton, None where each hole is.
+
+    holes: (positions from the root down, value); see `contract.Hole` for what a position is.
+    """
+
+    skeleton: Constant
+    holes: tuple[tuple[tuple[int, ...], Value], ...]
+
+
+Value: TypeAlias = "Constant | TaskOutput | ParameterValue | InstanceValue | Filled"
+
+
+# --- nodes ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParameter:
+    """One parameter of a node's signature; `kind` is inspect's name in lower case (`keyword_only`)."""
+
+    name: str
+    kind: str = "positional_or_keyword"
+    type: TypeSpec = ANY
+    has_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The parameters of one callable and the type of what it returns."""
+
+    parameters: tuple[NodeParameter, ...] = ()
+    returns: TypeSpec = ANY
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may set for a node, one call or a whole workflow; None is unset.
+
+    cpu: cores or Kubernetes' text (`500m`); memory: Kubernetes' text (`2Gi`); gpu: a count;
+    secrets: environment variable -> `secret/key`; cache: True, False or a time to live (`1d`);
+    version: any text, part of the fingerprint; keep: a worker may keep the instance for reuse.
+    """
+
+    retries: int | None = None
+    timeout_s: float | None = None
+    cpu: str | None = None
+    memory: str | None = None
+    gpu: int | None = None
+    env: tuple[tuple[str, str], ...] | None = None
+    image: str | None = None
+    packages: tuple[str, ...] | None = None
+    secrets: tuple[tuple[str, str], ...] | None = None
+    cache: bool | str | None = None
+    version: str | None = None
+    verbose: bool | None = None
+    keep: bool | None = None
+
+    def over(self, base: Options) -> Options:
+        """These options where set, else the base's; env and secrets are merged name by name."""
+        chosen: dict[str, Any] = {}
+        for name in OPTION_NAMES:
+            mine, theirs = getattr(self, name), getattr(base, name)
+            if name in ("env", "secrets") and mine is not None and theirs is not None:
+                mine = tuple(sorted({**dict(theirs), **dict(mine)}.items()))
+            chosen[name] = theirs if mine is None else mine
+        return Options(**chosen)
+
+
+OPTION_NAMES = tuple(item.name for item in fields(Options))
+NO_OPTIONS = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class PythonNode:
+    """A function or class that tasks call.
+
+    key: how a worker finds it: `module:qualname`, or `value:NAME` for one that travels by value.
+    signatures: by method; a function's own under ``, a class's construction under `__init__`.
+    target: the live function or class (with the @Node mark taken off), None in a graph from a file.
+    """
+
+    key: str
+    name: str
+    is_class: bool = False
+    signatures: tuple[tuple[str, Signature], ...] = ()
+    outputs: tuple[str, ...] = (RESULT,)
+    fingerprint: str = ""
+    where: str = ""
+    description: str = ""
+    target: Any = field(default=None, compare=False, repr=False)
+
+    def signature(self, method: str = "") -> Signature:
+        """The signature of a method; an empty one where it is not known."""
+        return dict(self.signatures).get(method, Signature())
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A class node with its init arguments, not constructed."""
+
+    id: str
+    node: PythonNode
+    args: tuple[Value, ...] = ()
+    kwargs: tuple[tuple[str, Value], ...] = ()
+    where: str = ""
+
+
+# --- operations ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One task: one call of one node.
+
+    id: unique in its graph, `component/name`; options: everything merged, the call's own first.
+    instance, method: of a class node's task, else empty; scope: the component path; where: file:line.
+    """
+
+    id: str
+    node: PythonNode
+    args: tuple[Value, ...] = ()
+    kwargs: tuple[tuple[str, Value], ...] = ()
+    options: Options = NO_OPTIONS
+    after: tuple[str, ...] = ()
+    scope: tuple[str, ...] = ()
+    where: str = ""
+    instance: str = ""
+    method: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.id.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A nested graph, run as one unit; its body sees its own parameters alone."""
+
+    id: str
+    body: Graph
+    arguments: tuple[tuple[str, Value], ...] = ()
+    after: tuple[str, ...] = ()
+    where: str = ""
+
+
+Operation: TypeAlias = "Call | Group"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a graph; the default is a `Constant` or MISSING."""
+
+    name: str
+    type: TypeSpec = ANY
+    default: Constant | _Missing = MISSING
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The code zip that a packed graph travels with.
+
+    zip: the bytes of a stored (uncompressed) zip; sha256: hex, over them; python: `3.12`.
+    """
+
+    sha256: str
+    zip: bytes = field(repr=False)
+    python: str
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A recorded workflow. Operations stand in the order they were called; outputs by name."""
+
+    name: str
+    parameters: tuple[Parameter, ...] = ()
+    instances: tuple[Instance, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    outputs: tuple[tuple[str, Value], ...] = ()
+    description: str = ""
+    where: str = ""
+    returns: TypeSpec = ANY
+    code: Code | None = None
+
+    def nodes(self) -> dict[str, PythonNode]:
+        """Every distinct node by key, instances' classes included, in order of first use."""
+        found: dict[str, PythonNode] = {}
+        for instance in self.instances:
+            found.setdefault(instance.node.key, instance.node)
+        for operation in self.operations:
+            if isinstance(operation, Call):
+                found.setdefault(operation.node.key, operation.node)
+            else:
+                for key, node in operation.body.nodes().items():
+                    found.setdefault(key, node)
+        return found
+
+    def calls(self) -> Iterator[Call]:
+        """Every call, those in groups included."""
+        for operation in self.operations:
+            if isinstance(operation, Call):
+                yield operation
+            else:
+                yield from operation.body.calls()
+
+    def with_nodes(self, nodes: dict[str, PythonNode]) -> Graph:
+        """The same graph with its nodes replaced by key."""
+        return replace(
+            self,
+            instances=tuple(replace(item, node=nodes[item.node.key]) for item in self.instances),
+            operations=tuple(
+                replace(item, node=nodes[item.node.key])
+                if isinstance(item, Call)
+                else replace(item, body=item.body.with_nodes(nodes))
+                for item in self.operations
+            ),
+        )
+
+
+# --- walking -------------------------------------------------------------------------------------
+
+
+def values_of(operation: Operation | Instance) -> Iterator[Value]:
+    """The operation's argument values, structures not opened."""
+    if isinstance(operation, Group):
+        for _, value in operation.arguments:
+            yield value
+    else:
+        yield from operation.args
+        for _, value in operation.kwargs:
+            yield value
+
+
+def leaves(value: Value) -> Iterator[Value]:
+    """The value itself, or of a `Filled` every value in its holes, opened all the way."""
+    if isinstance(value, Filled):
+        for _, inner in value.holes:
+            yield from leaves(inner)
+    else:
+        yield value
+
+
+def inputs_of(operation: Operation, instances: dict[str, Instance]) -> Iterator[TaskOutput | ParameterValue]:
+    """Every task output and parameter that the operation reads, through its instances too."""
+    waiting = [leaf for value in values_of(operation) for leaf in leaves(value)]
+    if isinstance(operation, Call) and operation.instance:
+        waiting.insert(0, InstanceValue(operation.instance))
+    seen: set[str] = set()
+    while waiting:
+        value = waiting.pop(0)
+        if isinstance(value, TaskOutput | ParameterValue):
+            yield value
+        elif isinstance(value, InstanceValue) and value.instance not in seen:
+            seen.add(value.instance)
+            waiting[:0] = [leaf for inner in values_of(instances[value.instance]) for leaf in leaves(inner)]
+
+
+def dependencies(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """For each operation's id, the ids it waits for (producers, then `after`), each once, in order."""
+    instances = {instance.id: instance for instance in graph.instances}
+    return {
+        operation.id: tuple(
+            dict.fromkeys(
+                (
+                    *(item.task for item in inputs_of(operation, instances) if isinstance(item, TaskOutput)),
+                    *operation.after,
+                )
+            )
+        )
+        for operation in graph.operations
+    }
+
+
+__all__ = [
+    "ANY", "HANDLE", "MISSING", "NO_OPTIONS", "OPTION_NAMES", "RESULT",
+    "Call", "Code", "Constant", "Filled", "Graph", "Group", "Instance", "InstanceValue", "Json",
+    "NodeParameter", "Operation", "Options", "Parameter", "ParameterValue", "PythonNode", "Signature",
+    "TaskOutput", "TypeSpec", "Value",
+    "dependencies", "inputs_of", "leaves", "values_of",
+]  # fmt: skip

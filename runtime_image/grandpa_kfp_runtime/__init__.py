@@ -1,0 +1,1 @@
+"""What runs one task, on this machine and in a container, by the same code."""

@@ -1,0 +1,280 @@
+"""What compiler, local engine and container agree on: a task's call, its interface, its environment.
+
+The compiler writes a `TaskCall` into a container's args; the launcher reads it back. The local
+engine binds the same `Interface` without the detour. Both directions of each form stand side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from .errors import PayloadError
+from .typespec import Json, TypeSpec
+
+CONTRACT = 1
+"""Version of everything in this module; args carry it and the image checks it."""
+
+ENV_CODE = "GRANDPA_CODE"  # base64 of the zstd of the code zip, or `@key,@key` of its parts in the store
+ENV_CODE_SHA256 = "GRANDPA_CODE_SHA256"  # hex, over the code zip itself
+ENV_PYTHON = "GRANDPA_PYTHON"  # the Python minor that the code was packed by, `3.12`
+ENV_TIMEOUT_S = "GRANDPA_TIMEOUT_S"
+ENV_STORE = "GRANDPA_STORE"  # takes the place of --store, so that one YAML runs against any store
+ENV_ACCESS_KEY = "GRANDPA_STORE_ACCESS_KEY"
+ENV_SECRET_KEY = "GRANDPA_STORE_SECRET_KEY"
+ENV_INLINE_BYTES = "GRANDPA_INLINE_BYTES"  # largest handle that may be the value itself
+ENV_REDACT = "GRANDPA_REDACT"  # names of environment variables whose values are secrets, `A,B`
+ENV_TASK_NAME = "GRANDPA_TASK_NAME"  # set by local engines; KFP's comes from the output URI
+
+INLINE_LIMIT_BYTES = 2048
+"""A value whose JSON is longer goes to the store."""
+FAN_IN_BUDGET_BYTES = 48 * 1024
+"""All inline inputs of one task together stay below this."""
+INPUTS_LIMIT_BYTES = 96 * 1024
+"""All inputs of one task together; above it gather tasks come in."""
+
+RESULT = "result"
+"""Name of the only output of a node that declares none."""
+
+EXECUTOR_INPUT = "{{$}}"
+"""KFP's placeholder for the whole ExecutorInput as JSON."""
+
+
+@runtime_checkable
+class NodeLike(Protocol):
+    """What the runtime knows of a node: the callable below it. The class lives upstairs."""
+
+    __grandpa_node__: Any
+
+
+@runtime_checkable
+class RefLike(Protocol):
+    """What the runtime knows of a Ref that a body returned: it can run itself."""
+
+    def __grandpa_resolve__(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input parameter of a component.
+
+    kind `raw`: the value itself in KFP's own type, converted by `type`; never parsed as a handle.
+    kind `handle`: a handle's text. `json` (a workflow parameter of a type KFP lacks): JSON text, which
+        `type` turns into the value. `path` is applied after decoding.
+    """
+
+    name: str
+    kind: Literal["raw", "handle", "json"] = "handle"
+    type: TypeSpec | None = None
+    path: tuple[Json, ...] = ()
+
+    def to_json(self) -> Json:
+        if self.kind == "handle" and not self.path:
+            return self.name
+        parts: dict[str, Json] = {"name": self.name, "kind": self.kind}
+        if self.type is not None:
+            parts["type"] = self.type.to_json()
+        if self.path:
+            parts["path"] = list(self.path)
+        return parts
+
+    @classmethod
+    def from_json(cls, data: Json) -> Input:
+        if isinstance(data, str):
+            return cls(data)
+        type_json = data.get("type")
+        return cls(
+            data["name"],
+            data["kind"],
+            None if type_json is None else TypeSpec.from_json(type_json),
+            tuple(data.get("path", ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A place inside an argument's skeleton that is filled when the task runs.
+
+    at: positions from the root down; the position in a list or tuple, of the entry in a dict, of the
+        field in a dataclass.
+    source: an input's name, or `#2` for the interface's instance 2.
+    """
+
+    at: tuple[int, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument: the value of `source` (an input's name or `#n`), its holes filled."""
+
+    source: str
+    holes: tuple[Hole, ...] = ()
+
+    def to_json(self) -> Json:
+        return [self.source, *([list(hole.at), hole.source] for hole in self.holes)] if self.holes else self.source
+
+    @classmethod
+    def from_json(cls, data: Json) -> Argument:
+        if isinstance(data, str):
+            return cls(data)
+        return cls(data[0], tuple(Hole(tuple(at), source) for at, source in data[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The arguments of one call; order and names exactly as the user wrote them."""
+
+    positional: tuple[Argument, ...] = ()
+    named: tuple[tuple[str, Argument], ...] = ()
+
+    def to_json(self) -> Json:
+        return [[arg.to_json() for arg in self.positional], {name: arg.to_json() for name, arg in self.named}]
+
+    @classmethod
+    def from_json(cls, data: Json) -> Arguments:
+        positional, named = data
+        return cls(
+            tuple(Argument.from_json(arg) for arg in positional),
+            tuple((name, Argument.from_json(arg)) for name, arg in named.items()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceCall:
+    """An instance to construct for the task: the class node's key and the arguments of its __init__."""
+
+    node: str
+    arguments: Arguments
+
+    def to_json(self) -> Json:
+        return [self.node, self.arguments.to_json()]
+
+    @classmethod
+    def from_json(cls, data: Json) -> InstanceCall:
+        return cls(data[0], Arguments.from_json(data[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """How a task's inputs become a call, and what it leaves behind.
+
+    instances: constructed in order, later ones may use earlier ones.
+    receiver: the source of the instance that is called (`#0`), empty for a function node.
+    method: the method that is called on the receiver, empty for `__call__`.
+    """
+
+    inputs: tuple[Input, ...] = ()
+    call: Arguments = field(default_factory=Arguments)
+    instances: tuple[InstanceCall, ...] = ()
+    receiver: str = ""
+    method: str = ""
+    outputs: tuple[str, ...] = (RESULT,)
+
+    def to_json(self) -> Json:
+        parts: dict[str, Json] = {}
+        if self.inputs:
+            parts["inputs"] = [item.to_json() for item in self.inputs]
+        if self.call != Arguments():
+            parts["call"] = self.call.to_json()
+        if self.instances:
+            parts["instances"] = [instance.to_json() for instance in self.instances]
+        if self.receiver:
+            parts["receiver"] = self.receiver
+        if self.method:
+            parts["method"] = self.method
+        if self.outputs != (RESULT,):
+            parts["outputs"] = list(self.outputs)
+        return parts
+
+    @classmethod
+    def from_json(cls, data: Json) -> Interface:
+        return cls(
+            tuple(Input.from_json(item) for item in data.get("inputs", ())),
+            Arguments.from_json(data["call"]) if "call" in data else Arguments(),
+            tuple(InstanceCall.from_json(item) for item in data.get("instances", ())),
+            data.get("receiver", ""),
+            data.get("method", ""),
+            tuple(data.get("outputs", (RESULT,))),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCall:
+    """One task as a container's args. The executor input is KFP's placeholder until KFP fills it in."""
+
+    node: str
+    fingerprint: str
+    interface: Interface
+    store: str
+    epoch: int = 0
+    contract: int = CONTRACT
+
+    def argv(self) -> list[str]:
+        """The args: what KFP's cache key covers, so no code, no run id, no time in them."""
+        return [
+            "task",
+            *("--contract", str(self.contract)),
+            *("--node", self.node),
+            *("--fingerprint", self.fingerprint),
+            *("--interface", json_for_args(self.interface.to_json())),
+            *("--store", self.store),
+            *("--epoch", str(self.epoch)),
+            *("--executor-input", EXECUTOR_INPUT),
+        ]
+
+    @classmethod
+    def from_argv(cls, argv: Sequence[str]) -> tuple[TaskCall, str]:
+        """The call and the executor input's text. Raises PayloadError for another contract or bad args."""
+        options = parse_args(argv, "task")
+        contract = options.get("--contract", "")
+        if contract != str(CONTRACT):
+            raise PayloadError(
+                f"this image speaks contract {CONTRACT}, the pipeline was compiled for contract {contract or 'none'}; "
+                "compile again with the image's version of grandpa-kfp, or use the image of the compiler's version"
+            )
+        try:
+            call = cls(
+                options["--node"],
+                options["--fingerprint"],
+                Interface.from_json(json.loads(options["--interface"])),
+                options["--store"],
+                int(options["--epoch"]),
+            )
+            return call, options["--executor-input"]
+        except (KeyError, ValueError, TypeError) as error:
+            raise PayloadError(f"args of the task are not what the compiler writes: {error!r}") from error
+
+
+def parse_args(argv: Sequence[str], verb: str) -> dict[str, str]:
+    """`verb --name value ...` as a dict. Raises PayloadError for anything else."""
+    if not argv or argv[0] != verb or len(argv) % 2 == 0:
+        raise PayloadError(f"args of the task are not what the compiler writes: expected `{verb} --name value ...`")
+    return dict(zip(argv[1::2], argv[2::2], strict=True))
+
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ESCAPES = {"{": "\\u007b", "}": "\\u007d", "$": "\\u0024"}
+
+
+def json_for_args(value: Json) -> str:
+    """JSON that neither KFP nor Argo nor Kubernetes rewrites: no `{{`, no `}}`, no `$` anywhere.
+
+    >>> json_for_args({"a": {"b": "{{x}}"}})
+    '{"a":{"b":"\\\\u007b\\\\u007bx\\\\u007d\\\\u007d"} }'
+    """
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    parts: list[str] = []
+    end = 0
+    for match in _STRING.finditer(text):
+        parts.append(text[end : match.start()])
+        parts.append(re.sub(r"[{}$]", lambda found: _ESCAPES[found.group()], match.group()))
+        end = match.end()
+    parts.append(text[end:])
+    joined = "".join(parts)
+    while "}}" in joined:
+        joined = joined.replace("}}", "} }")
+    return joined
