@@ -1,0 +1,14 @@
+"""What all tests share: `--update` for golden files, servers last."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="write golden files anew instead of comparing")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First what needs no server, then what does; the slow ones at the end of each."""
+    items.sort(key=lambda item: (item.get_closest_marker("server") is not None, item.get_closest_marker("slow") is not None))
