@@ -8,7 +8,7 @@ CACHE   = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/grandpa-kfp-dev
 PYTHONS ?= 3.10 3.11 3.12 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-local test-servers test-wheel test-all-pythons check format bench bench-quick minio clean
+.PHONY: help install run test test-local test-quick test-wheel test-all-pythons check format bench bench-quick minio clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -31,13 +31,14 @@ run: install ## run the digits sample here, compile it, run the compiled YAML
 	@$(BIN)/grandpa run build/digits.yaml
 	@echo '== Results: build/digits.yaml is ready to upload; values and records of both runs are in .grandpa/'
 
-test: test-local test-servers ## everything: first what needs no server, then what does
+test: install minio ## every test: first what needs no server, then what does
+	$(PYTEST)
 
-test-local: install
+test-local: install ## the tests that need no server
 	$(PYTEST) -m 'not server'
 
-test-servers: install minio
-	$(PYTEST) -m server
+test-quick: install ## neither servers nor slow ones
+	$(PYTEST) -m 'not server and not slow'
 
 test-wheel: install ## the tests on a wheel in a clean environment: an editable install hides missing files
 	@rm -rf build/wheel build/wheel-env
