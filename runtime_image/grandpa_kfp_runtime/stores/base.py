@@ -1,0 +1,123 @@
+"""The store's protocol, and what all stores share: keys, paths, hashing, checking.
+
+Objects are immutable and named by the hash of their bytes; records are JSON under a name of their own.
+The launcher, the local engine and the handles are the callers; `open_store` makes a store from a URI.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+from ..errors import ObjectCorrupt, ObjectGone, StoreError
+from ..frames import Buffer, view
+from ..typespec import Json
+
+Data: TypeAlias = "Buffer | Sequence[Buffer]"
+"""What a store writes: one buffer, or several that follow each other; none is joined or copied whole."""
+
+
+class Store(Protocol):
+    """Objects by key and records by path. Every method raises StoreError or one of its kinds, nothing else.
+
+    All methods may be called from several threads at once. Credentials appear in no message, repr or URI.
+    """
+
+    @property
+    def location(self) -> str:
+        """The URI that `open_store` finds this store by."""
+        ...
+
+    def read(self, key: str) -> Buffer:
+        """The object's bytes, checked against the key: the caller's own, writable where that costs nothing.
+
+        Raises ObjectGone, ObjectCorrupt.
+        """
+        ...
+
+    def write(self, data: Data) -> str:
+        """Stores the bytes whole or not at all, and returns their key. What is there already is not written again.
+
+        Raises StoreFull.
+        """
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Whether the object is there; its content is not looked at."""
+        ...
+
+    def uri(self, key: str) -> str:
+        """Where the object lies, for people and tools."""
+        ...
+
+    def put_record(self, path: str, record: Json) -> None:
+        """Writes a record whole or not at all, over one that is there. `path` is relative, `runs/x/done.json`."""
+        ...
+
+    def get_record(self, path: str) -> Json:
+        """The record, None where there is none."""
+        ...
+
+    def list_records(self, prefix: str = "") -> list[str]:
+        """The paths of all records that begin with `prefix`, sorted."""
+        ...
+
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{43}")
+OBJECTS = "objects"
+TEMPORARY = "tmp"
+
+
+def buffers_of(data: Data) -> list[memoryview]:
+    """The data as flat views of bytes, empty ones left out."""
+    parts = data if isinstance(data, list | tuple) else (data,)
+    return [part for part in map(view, parts) if len(part)]
+
+
+def key_of(data: Data) -> str:
+    """The key of an object with these bytes: base64url of their SHA-256, 43 characters.
+
+    >>> key_of(b"abc")
+    'ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0'
+    """
+    digest = hashlib.sha256()
+    for part in buffers_of(data):
+        digest.update(part)
+    return urlsafe_b64encode(digest.digest()).decode("ascii").rstrip("=")
+
+
+def is_key(text: str) -> bool:
+    return _KEY.fullmatch(text) is not None
+
+
+def object_path(key: str) -> str:
+    """`objects/ab/cdef...`. Raises StoreError for what is no key, so that no key can lead anywhere else."""
+    if not is_key(key):
+        raise StoreError(f"{key[:60]!r} is not the key of an object: 43 characters of base64url are")
+    return f"{OBJECTS}/{key[:2]}/{key[2:]}"
+
+
+def record_path(path: str) -> str:
+    """The path itself. Raises StoreError where it is not relative and clean, or lies among the objects."""
+    parts = path.split("/")
+    if not all(parts) or any(part in (".", "..") or "\\" in part or "\0" in part for part in parts):
+        raise StoreError(f"{path!r} is not the path of a record: a relative path without `.` and `..` is")
+    if parts[0] in (OBJECTS, TEMPORARY):
+        raise StoreError(f"{path!r} is not the path of a record: {parts[0]}/ belongs to the store")
+    return path
+
+
+def check_content(key: str, data: Buffer, where: str) -> None:
+    """Raises ObjectCorrupt, naming the key, where the bytes are not those that the key names."""
+    if key_of(data) != key:
+        raise ObjectCorrupt(
+            f"object {key} is damaged: the {len(view(data)):,} bytes at {where} have another SHA-256; "
+            "remove it there and run the task that made it again"
+        )
+
+
+def gone(key: str, where: str) -> ObjectGone:
+    return ObjectGone(f"object {key} is gone: nothing is at {where}; run the task that made it again")
