@@ -100,10 +100,11 @@ def read_handles(text: str, store: Store) -> list[str] | None:
     return _handles_of(encoded) if encoded.codec == HANDLES else None
 
 
-def inline_constant(value: Any, *, name: str = "the constant") -> str:
+def inline_constant(value: Any, *, name: str = "the constant", limit: int | None = CONSTANT_LIMIT_BYTES) -> str:
     """The handle of a constant, which holds all of it. The same text every time.
 
-    Raises CodecError for a constant of more than 16 KiB, and for one that cannot be encoded.
+    limit: bytes that the text may have, None for any (a graph file holds constants of every size).
+    Raises CodecError for a constant of more than the limit, and for one that cannot be encoded.
 
     >>> inline_constant([1, 2]), inline_constant((1,))[:15]
     ('[1,2]', '@inline:pickle:')
@@ -112,11 +113,11 @@ def inline_constant(value: Any, *, name: str = "the constant") -> str:
         text = _handle_json(value)
     else:
         encoded = encode(value, name=name, files=False)
-        _check_size(encoded.size_bytes, value, name)
+        _check_size(encoded.size_bytes, value, name, limit)
         single = len(encoded.frames) == 1 and not encoded.meta and not encoded.classes
         data = plain(encoded.frames[0]) if single else b"".join(pack(encoded))
         text = f"{_INLINE}{encoded.codec if single else _OBJECT}:{b64encode(data).decode('ascii')}"
-    _check_size(len(text), value, name)
+    _check_size(len(text), value, name, limit)
     return text
 
 
@@ -191,8 +192,8 @@ def _handles_of(encoded: Encoded) -> list[str]:
     return [str(item) for item in handles]
 
 
-def _check_size(size: int, value: Any, name: str) -> None:
-    if size <= CONSTANT_LIMIT_BYTES:
+def _check_size(size: int, value: Any, name: str, limit: int | None = CONSTANT_LIMIT_BYTES) -> None:
+    if limit is None or size <= limit:
         return
     ways = (
         "deploy uploads it, a node can download it from its own place, or name it in the node's packages or image"

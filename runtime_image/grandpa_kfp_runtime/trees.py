@@ -49,14 +49,19 @@ def fill(skeleton: Any, holes: Sequence[tuple[Sequence[int], Any]]) -> Any:
 
     >>> fill([1, {"a": None}, "x"], [((1, 0), 2.5)])
     [1, {'a': 2.5}, 'x']
+    >>> fill([None], [((0,), (None, 2)), ((0, 0), 1)])
+    [(1, 2)]
     """
     if not holes:
         return skeleton
     below: dict[int, list[tuple[Sequence[int], Any]]] = {}
     for at, value in holes:
-        if not at:
-            return value
-        below.setdefault(at[0], []).append((at[1:], value))
+        if at:
+            below.setdefault(at[0], []).append((at[1:], value))
+        else:
+            skeleton = value  # a structure may stand in a hole; the holes of its own come after it
+    if not below:
+        return skeleton
     children = _children(skeleton)
     if children is None:
         raise TraceError(f"a value of type {type(skeleton).__qualname__} has no places that could be filled")
