@@ -27,6 +27,8 @@ ENV_ACCESS_KEY = "GRANDPA_STORE_ACCESS_KEY"
 ENV_SECRET_KEY = "GRANDPA_STORE_SECRET_KEY"
 ENV_INLINE_BYTES = "GRANDPA_INLINE_BYTES"  # largest handle that may be the value itself
 ENV_REDACT = "GRANDPA_REDACT"  # names of environment variables whose values are secrets, `A,B`
+ENV_PACKAGES = "GRANDPA_PACKAGES"  # JSON list of requirements that the node asks for; `--bootstrap` installs them
+ENV_VERBOSE = "GRANDPA_VERBOSE"  # `1`: the task says more on standard error
 ENV_TASK_NAME = "GRANDPA_TASK_NAME"  # set by local engines; KFP's comes from the output URI
 
 INLINE_LIMIT_BYTES = 2048
@@ -246,6 +248,47 @@ class TaskCall:
             )
             return call, options["--executor-input"]
         except (KeyError, ValueError, TypeError) as error:
+            raise PayloadError(f"args of the task are not what the compiler writes: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class CodeCall:
+    """A task that puts one part of the code into the store, as a container's args.
+
+    The zip, compressed with zstd, is cut into `parts` slices; GRANDPA_CODE of the task of part n holds
+    the base64 of slice n. The task writes the slice as the handle of a `bytes` value is written, so that
+    its key is known to the compiler, which puts `@key,@key` into the other tasks' GRANDPA_CODE.
+
+    sha256: hex, over the whole zip; part counts from 1.
+    """
+
+    sha256: str
+    part: int
+    parts: int
+    store: str
+    contract: int = CONTRACT
+
+    def argv(self) -> list[str]:
+        return [
+            "code",
+            *("--contract", str(self.contract)),
+            *("--sha256", self.sha256),
+            *("--part", f"{self.part}/{self.parts}"),
+            *("--store", self.store),
+            *("--executor-input", EXECUTOR_INPUT),
+        ]
+
+    @classmethod
+    def from_argv(cls, argv: Sequence[str]) -> tuple[CodeCall, str]:
+        """The call and the executor input's text. Raises PayloadError for another contract or bad args."""
+        options = parse_args(argv, "code")
+        if options.get("--contract") != str(CONTRACT):
+            raise PayloadError(f"this image speaks contract {CONTRACT}, not {options.get('--contract', 'none')}")
+        try:
+            part, _, parts = options["--part"].partition("/")
+            call = cls(options["--sha256"], int(part), int(parts), options["--store"])
+            return call, options["--executor-input"]
+        except (KeyError, ValueError) as error:
             raise PayloadError(f"args of the task are not what the compiler writes: {error!r}") from error
 
 
