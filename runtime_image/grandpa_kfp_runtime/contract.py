@@ -25,6 +25,7 @@ ENV_TIMEOUT_S = "GRANDPA_TIMEOUT_S"
 ENV_STORE = "GRANDPA_STORE"  # takes the place of --store, so that one YAML runs against any store
 ENV_ACCESS_KEY = "GRANDPA_STORE_ACCESS_KEY"
 ENV_SECRET_KEY = "GRANDPA_STORE_SECRET_KEY"
+ENV_SESSION_TOKEN = "GRANDPA_STORE_SESSION_TOKEN"  # temporary credentials have one, others none
 ENV_INLINE_BYTES = "GRANDPA_INLINE_BYTES"  # largest handle that may be the value itself
 ENV_REDACT = "GRANDPA_REDACT"  # names of environment variables whose values are secrets, `A,B`
 ENV_PACKAGES = "GRANDPA_PACKAGES"  # JSON list of requirements that the node asks for; `--bootstrap` installs them

@@ -14,7 +14,7 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from .errors import CodecError
 from .frames import Buffer, copy_to, reader
@@ -95,7 +95,7 @@ def decode_path(parts: Parts) -> Path:
         raise CodecError(f"{name!r} cannot be the name of a file")
     target = parts.folder() / name
     if parts.meta.get("folder"):
-        _unpack_folder(cast("IO[bytes]", reader(parts.frames[0])), target)
+        _unpack_folder(reader(parts.frames[0]), target)
         return target
     with open(target, "xb") as file:
         copy_to(parts.frames[0], file)

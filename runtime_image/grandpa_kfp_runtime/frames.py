@@ -10,6 +10,7 @@ import io
 import mmap
 import pickle
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -66,11 +67,12 @@ def own(frame: Frame, *, given: bool = False) -> bytearray | memoryview:
     return flat if given and not flat.readonly else bytearray(flat)
 
 
-def reader(frame: Frame) -> io.BufferedIOBase | io.RawIOBase | IO[bytes]:
+def reader(frame: Frame) -> IO[bytes]:
     """A stream over the frame's bytes that never holds them whole in memory."""
     if isinstance(frame, Compressed):
-        return _zstd().ZstdDecompressor().stream_reader(frame.data)
-    return io.BufferedReader(JoinedReader([view(frame)]))
+        stream: IO[bytes] = _zstd().ZstdDecompressor().stream_reader(frame.data)
+        return stream
+    return reader_of(view(frame))
 
 
 def copy_to(frame: Frame, file: IO[bytes]) -> None:
@@ -83,8 +85,9 @@ def copy_to(frame: Frame, file: IO[bytes]) -> None:
         file.write(flat[start : start + _CHUNK_BYTES])
 
 
-def reader_of(data: memoryview) -> io.BufferedReader:
-    return io.BufferedReader(JoinedReader([data]))
+def reader_of(*data: memoryview) -> io.BufferedReader:
+    """A file over views that follow each other."""
+    return io.BufferedReader(JoinedReader(data))
 
 
 def compressed(frame: Buffer) -> Compressed | None:
@@ -143,7 +146,7 @@ def _zstd() -> Any:
 class JoinedReader(io.RawIOBase):
     """A file over buffers that follow each other, from the first byte to the last; nothing is joined."""
 
-    def __init__(self, parts: list[memoryview]) -> None:
+    def __init__(self, parts: Sequence[memoryview]) -> None:
         self._parts = parts
         self._starts: list[int] = []
         self._size = 0

@@ -118,7 +118,7 @@ class _PlainApart(_Plain):
 
 @functools.cache
 def _cloud_pickler() -> type:
-    import cloudpickle  # takes 35 ms, and most programs never need it
+    import cloudpickle  # type: ignore[import-untyped]  # takes 35 ms, and most programs never need it
 
     class Cloud(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
         def __init__(self, file: io.BytesIO, dump: Dump) -> None:

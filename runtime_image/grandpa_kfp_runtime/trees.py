@@ -28,12 +28,13 @@ _ABSENT = object()
 def split(value: Any, is_leaf: Callable[[Any], bool]) -> tuple[Any, list[tuple[At, Any]]]:
     """The value with None in the place of each leaf, and the leaves with their positions, in order.
 
+    is_leaf: asked about everything but atoms (numbers, strings, ...), containers included.
     Containers without a leaf are kept as they are (the same objects); those above a leaf are new, and
     no constructor or `__post_init__` runs for them. Raises TraceError for a leaf that is the key of a
     dict, and for nesting beyond Python's recursion limit.
 
-    >>> split([1, {"a": 2.5}, "x"], lambda value: isinstance(value, float))
-    ([1, {'a': None}, 'x'], [((1, 0), 2.5)])
+    >>> split([1, {"a": {2}}, "x"], lambda value: isinstance(value, set))
+    ([1, {'a': None}, 'x'], [((1, 0), {2})])
     """
     if type(value) in ATOMS:
         return value, []

@@ -103,8 +103,10 @@ def object_path(key: str) -> str:
 def record_path(path: str) -> str:
     """The path itself. Raises StoreError where it is not relative and clean, or lies among the objects."""
     parts = path.split("/")
-    if not all(parts) or any(part in (".", "..") or "\\" in part or "\0" in part for part in parts):
-        raise StoreError(f"{path!r} is not the path of a record: a relative path without `.` and `..` is")
+    if len(parts) < 2 or not all(parts) or any(part in (".", "..") or "\\" in part or "\0" in part for part in parts):
+        raise StoreError(
+            f"{path!r} is not the path of a record: a relative path with a folder, without `.` and `..`, is"
+        )
     if parts[0] in (OBJECTS, TEMPORARY):
         raise StoreError(f"{path!r} is not the path of a record: {parts[0]}/ belongs to the store")
     return path
