@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest_plugins = ["servers"]  # tests/ is on pytest's own path
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write golden files anew instead of comparing")
@@ -11,4 +13,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """First what needs no server, then what does; the slow ones at the end of each."""
-    items.sort(key=lambda item: (item.get_closest_marker("server") is not None, item.get_closest_marker("slow") is not None))
+    items.sort(
+        key=lambda item: (item.get_closest_marker("server") is not None, item.get_closest_marker("slow") is not None)
+    )
