@@ -1,0 +1,107 @@
+"""From a graph to a Kubeflow pipeline's YAML: `compile_graph`, called by `grandpa_kfp.compile` and deploy.
+
+passes -> lower (chooses) -> code (carries the code) -> emit (writes)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from grandpa_kfp_runtime.errors import CompileError, GraphError
+
+from ..graph import Graph
+from ..passes import run_passes
+from ..verify import verify
+from .code import CodePlan, StoredObject, add_code, plan_code
+from .emit import emit
+from .executors import Executors, default_image
+from .lower import lower
+from .options import CompileOptions
+from .pipeline import Pipeline
+from .sizes import (
+    WORKFLOW_BUDGET_BYTES,
+    WORKFLOW_LIMIT_BYTES,
+    check_tasks,
+    check_upload,
+    count_tasks,
+    predict_workflow,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A compiled workflow.
+
+    text: both YAML documents. notes: what the user should know, a line each. code: how the code travels
+    (`inline`, `task`, `store`). upload: what must lie in the store before the pipeline runs.
+    """
+
+    text: str = field(repr=False)
+    notes: tuple[str, ...]
+    code: str
+    pipeline: Pipeline = field(repr=False)
+    upload: tuple[StoredObject, ...] = ()
+
+    @property
+    def tasks(self) -> int:
+        return count_tasks(self.pipeline)
+
+
+def compile_graph(graph: Graph, options: CompileOptions | None = None) -> Compiled:
+    """A packed graph as the text of a pipeline; the same graph and options give the same bytes.
+
+    Raises GraphError with every fault of the graph, CompileError for what Kubeflow cannot hold as asked.
+    """
+    options = options or CompileOptions()
+    if graph.code is None:
+        raise CompileError(f"{graph.name}: the graph has no code with it; pack it first")
+    faults = verify(graph)
+    if faults:
+        raise GraphError([str(fault) for fault in faults])
+    prepared = run_passes(graph, print_after=options.print_after, write=options.write)
+    version = _version()
+    python = options.python or graph.code.python
+    executors = Executors(options, options.image or default_image(version, python), graph.code.python, version)
+    bare = lower(prepared, options, executors)
+    check_tasks(bare)
+    plan = plan_code(graph.code, bare, options)
+    pipeline = add_code(bare, plan, graph.code, options, executors)
+    try:
+        text = emit(pipeline, version)
+    except ValueError as error:
+        raise CompileError(f"{graph.name}: {error}") from error
+    check_upload(text)
+    notes = (*executors.notes, *_notes(graph, prepared, pipeline, plan))
+    return Compiled(text, notes, plan.mode, pipeline, plan.upload)
+
+
+def _notes(graph: Graph, prepared: Graph, pipeline: Pipeline, plan: CodePlan) -> list[str]:
+    notes = []
+    for before, after in zip(graph.parameters, prepared.parameters, strict=True):
+        if before.type != after.type:
+            notes.append(
+                f"parameter {before.name}: its default holds `{{{{`, `}}}}` or `$$(`, which the cluster replaces, so it "
+                "travels as JSON text, and is JSON text in Kubeflow's form too"
+            )
+    lasting = [call for call in graph.calls() if isinstance(call.options.cache, str)]
+    if lasting:
+        shown = ", ".join(f"{call.id} ({call.options.cache})" for call in lasting[:3]) + (
+            ", ..." if lasting[3:] else ""
+        )
+        notes.append(f"cache: Kubeflow's cache has no time to live; there it counts as cache=True: {shown}")
+    size = plan.size or predict_workflow(pipeline)
+    if size.total > WORKFLOW_BUDGET_BYTES:
+        notes.append(
+            f"{count_tasks(pipeline)} tasks make an Argo Workflow of about {size.total // 1024:,} KiB, and Kubernetes "
+            f"stores {WORKFLOW_LIMIT_BYTES // 1024:,} KiB: do more in each node"
+        )
+    return notes
+
+
+def _version() -> str:
+    from grandpa_kfp_runtime import __version__
+
+    return __version__
+
+
+__all__ = ["CompileOptions", "Compiled", "compile_graph"]

@@ -1,0 +1,246 @@
+"""A pipeline as the text that Kubeflow reads: two YAML documents in one file. Nothing is decided here.
+
+The first document is KFP's PipelineSpec, the second its PlatformSpec for Kubernetes (secrets, scratch
+space, deadlines). Field by field what the kfp SDK's own protobuf writes as JSON, without importing it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from .pipeline import Dag, Executor, FromConstant, FromTask, Leaf, Parameter, Pipeline, Source, Task
+from .yaml_writer import Plain, dump
+
+SCHEMA_VERSION = "2.1.0"
+RETRY_FOR = "2592000s"
+"""KFP counts a retry's bound from the first attempt's start, running time included: 30 days."""
+
+DEADLINE_MARGIN_S = 60
+"""The pod's deadline stands behind the runtime's own timer: a killed pod leaves no log."""
+
+GPU = "nvidia.com/gpu"
+_ARTIFACT = {"artifactType": {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}}
+_STRING = {"parameterType": "STRING"}
+_GIGABYTE = 1e9
+_UNITS = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+_BINARY_UNITS = {unit + "i": 1024.0 ** (power + 1) for power, unit in enumerate(_UNITS)}
+
+
+def emit(pipeline: Pipeline, version: str) -> str:
+    """The file's text. Raises ValueError for text that YAML cannot hold."""
+    text = _header(pipeline) + dump(pipeline_spec(pipeline, version))
+    platform = platform_spec(pipeline)
+    return text + "---\n" + dump(platform) if platform else text
+
+
+def pipeline_spec(pipeline: Pipeline, version: str) -> dict[str, Plain]:
+    """The PipelineSpec as plain data."""
+    info = {"name": pipeline.name}
+    if pipeline.description:
+        info["description"] = pipeline.description
+    executors = {_label(leaf): {"container": _container(leaf.executor)} for leaf in pipeline.leaves()}
+    return {
+        "pipelineInfo": info,
+        "root": _dag(pipeline.root, pipeline),
+        "components": {item.key: _component(item, pipeline) for item in pipeline.components},
+        "deploymentSpec": {"executors": executors},
+        "schemaVersion": SCHEMA_VERSION,
+        "sdkVersion": f"grandpa-kfp-{version}",
+    }
+
+
+def platform_spec(pipeline: Pipeline) -> dict[str, Plain]:
+    """The PlatformSpec as plain data; empty where no executor needs one."""
+    executors = {_label(leaf): config for leaf in pipeline.leaves() if (config := _kubernetes(leaf.executor))}
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}} if executors else {}
+
+
+def _label(leaf: Leaf) -> str:
+    return "exec-" + leaf.key.removeprefix("comp-")
+
+
+# --- components and tasks ------------------------------------------------------------------------
+
+
+def _component(component: Leaf | Dag, pipeline: Pipeline) -> dict[str, Plain]:
+    if isinstance(component, Dag):
+        return _dag(component, pipeline)
+    found: dict[str, Plain] = {"executorLabel": _label(component)}
+    if component.inputs:
+        found["inputDefinitions"] = {"parameters": {name: {"parameterType": type_} for name, type_ in component.inputs}}
+    if component.outputs:
+        found["outputDefinitions"] = {
+            "parameters": dict.fromkeys(component.outputs, _STRING),
+            "artifacts": {f"{name}-preview": _ARTIFACT for name in component.outputs},
+        }
+    return found
+
+
+def _dag(dag: Dag, pipeline: Pipeline) -> dict[str, Plain]:
+    body: dict[str, Plain] = {"tasks": {task.key: _task(task) for task in dag.tasks}}
+    found: dict[str, Plain] = {"dag": body}
+    if dag.parameters:
+        found["inputDefinitions"] = {"parameters": {item.name: _parameter(item) for item in dag.parameters}}
+    if dag.outputs:
+        body["outputs"] = {
+            "parameters": {
+                name: {"valueFromParameter": {"producerSubtask": task, "outputParameterKey": output}}
+                for name, task, output in dag.outputs
+            }
+        }
+        found["outputDefinitions"] = {"parameters": {name: _STRING for name, _, _ in dag.outputs}}
+    return found
+
+
+def _parameter(parameter: Parameter) -> dict[str, Plain]:
+    found: dict[str, Plain] = {"parameterType": parameter.type}
+    if parameter.optional:
+        found["defaultValue"] = parameter.default
+        found["isOptional"] = True
+    if parameter.description:
+        found["description"] = parameter.description
+    return found
+
+
+def _task(task: Task) -> dict[str, Plain]:
+    found: dict[str, Plain] = {"taskInfo": {"name": task.key}, "componentRef": {"name": task.component}}
+    if task.inputs:
+        found["inputs"] = {"parameters": {name: _source(source) for name, source in task.inputs}}
+    if task.after:
+        found["dependentTasks"] = list(task.after)
+    if task.cache is not None:
+        found["cachingOptions"] = {"enableCache": task.cache}
+    if task.retries:
+        found["retryPolicy"] = {
+            "maxRetryCount": task.retries,
+            "backoffDuration": "0s",
+            "backoffFactor": 2.0,
+            "backoffMaxDuration": RETRY_FOR,
+        }
+    return found
+
+
+def _source(source: Source) -> dict[str, Plain]:
+    if isinstance(source, FromTask):
+        return {"taskOutputParameter": {"producerTask": source.task, "outputParameterKey": source.output}}
+    if isinstance(source, FromConstant):
+        return {"runtimeValue": {"constant": source.value}}
+    return {"componentInputParameter": source.name}
+
+
+# --- containers ----------------------------------------------------------------------------------
+
+
+def _container(executor: Executor) -> dict[str, Plain]:
+    found: dict[str, Plain] = {
+        "image": executor.image,
+        "command": list(executor.command),
+        "args": list(executor.args),
+    }
+    if executor.env:
+        found["env"] = [{"name": name, "value": value} for name, value in executor.env]
+    resources = _resources(executor)
+    if resources:
+        found["resources"] = resources
+    return found
+
+
+def _resources(executor: Executor) -> dict[str, Plain]:
+    """Each limit in the field of today (text, as the user wrote it) and in the one older servers read."""
+    found: dict[str, Plain] = {}
+    if executor.cpu is not None:
+        found["resourceCpuLimit"] = executor.cpu
+        if (number := cores(executor.cpu)) is not None:
+            found["cpuLimit"] = number
+    if executor.memory is not None:
+        found["resourceMemoryLimit"] = executor.memory
+        if (number := gigabytes(executor.memory)) is not None:
+            found["memoryLimit"] = number
+    if executor.gpu:
+        count = str(executor.gpu)
+        found["accelerator"] = {"resourceType": GPU, "resourceCount": count, "type": GPU, "count": count}
+    return found
+
+
+def cores(text: str) -> float | None:
+    """Kubernetes' text for CPUs as a number, None for a form that only it knows.
+
+    >>> cores("500m"), cores("2")
+    (0.5, 2.0)
+    """
+    match = re.fullmatch(r"([0-9.]+)(m?)", text)
+    return float(match[1]) / (1000 if match[2] else 1) if match else None
+
+
+def gigabytes(text: str) -> float | None:
+    """Kubernetes' text for memory in units of 1e9 bytes, None for a form that only it knows.
+
+    >>> gigabytes("2Gi"), gigabytes("500M"), gigabytes("1000000000")
+    (2.147483648, 0.5, 1.0)
+    """
+    match = re.fullmatch(r"([0-9.]+)([kKMGTPE]i?)?", text)
+    if match is None:
+        return None
+    number, unit = match.groups(default="")
+    return float(number) * {**_UNITS, **_BINARY_UNITS, "": 1.0}[unit.replace("k", "K")] / _GIGABYTE
+
+
+def _kubernetes(executor: Executor) -> dict[str, Plain]:
+    found: dict[str, Plain] = {}
+    if executor.secrets:
+        by_secret: dict[str, list[Any]] = {}
+        for item in executor.secrets:
+            by_secret.setdefault(item.secret, []).append({"secretKey": item.key, "envVar": item.variable})
+        found["secretAsEnv"] = [
+            {
+                "secretName": secret,
+                "secretNameParameter": {"runtimeValue": {"constant": secret}},
+                "keyToEnv": keys,
+                "optional": False,
+            }
+            for secret, keys in sorted(by_secret.items())
+        ]
+    if executor.scratch:
+        found["emptyDirMounts"] = [{"volumeName": "scratch", "mountPath": dict(executor.env)["TMPDIR"]}]
+    if executor.timeout_s is not None:
+        found["activeDeadlineSeconds"] = str(math.ceil(executor.timeout_s) + DEADLINE_MARGIN_S)
+    if executor.pull_policy:
+        found["imagePullPolicy"] = executor.pull_policy
+    return found
+
+
+# --- the comment on top --------------------------------------------------------------------------
+
+_TYPES = {
+    "STRING": "str",
+    "NUMBER_INTEGER": "int",
+    "NUMBER_DOUBLE": "float",
+    "BOOLEAN": "bool",
+    "LIST": "list",
+    "STRUCT": "dict",
+}
+
+
+def _header(pipeline: Pipeline) -> str:
+    """What a person wants to know first, in the form that the kfp SDK writes and reads back."""
+    lines = ["# PIPELINE DEFINITION", f"# Name: {pipeline.name}"]
+    if pipeline.description:
+        first, *more = _printable(pipeline.description).splitlines() or [""]
+        lines.append(f"# Description: {first}")
+        lines.extend(f"#              {line}" for line in more)
+    if pipeline.root.parameters:
+        lines.append("# Inputs:")
+    for item in pipeline.root.parameters:
+        default = f" [Default: {json.dumps(item.default)}]" if item.optional else ""
+        lines.append(f"#    {_printable(item.name)}: {_TYPES[item.type]}{default}")
+    if pipeline.root.outputs:
+        lines.append("# Outputs:")
+    lines.extend(f"#    {name}: str" for name, _, _ in pipeline.root.outputs)
+    return "\n".join(lines) + "\n"
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)

@@ -1,0 +1,128 @@
+"""A Kubeflow pipeline as plain data: what `lower` chose and `emit` writes, and nothing decided twice.
+
+Pipeline = root Dag + components (Leaf | Dag) by key
+Dag      = tasks, each of one component, its inputs bound to a Source
+Leaf     = one container: interface to KFP and Executor
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVariable:
+    """An environment variable out of a Kubernetes secret."""
+
+    variable: str
+    secret: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """One container. env and secrets are sorted by name; timeout_s bounds one attempt."""
+
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[SecretVariable, ...] = ()
+    cpu: str | None = None
+    memory: str | None = None
+    gpu: int | None = None
+    timeout_s: float | None = None
+    scratch: bool = False
+    pull_policy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A component that is a container. inputs: (name, KFP's type); outputs: names, handles all of them.
+
+    where: the task it was made for first, for messages.
+    """
+
+    key: str
+    inputs: tuple[tuple[str, str], ...]
+    outputs: tuple[str, ...]
+    executor: Executor
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FromConstant:
+    """An input bound to a value known now: str, bool, int, float."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FromTask:
+    """An input bound to an output of a task of the same DAG."""
+
+    task: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class FromParameter:
+    """An input bound to a parameter of the DAG."""
+
+    name: str
+
+
+Source: TypeAlias = "FromConstant | FromTask | FromParameter"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task of a DAG. after: every task it waits for, sorted. cache: None for a DAG. where: for messages."""
+
+    key: str
+    component: str
+    inputs: tuple[tuple[str, Source], ...] = ()
+    after: tuple[str, ...] = ()
+    cache: bool | None = None
+    retries: int = 0
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a DAG. default: a JSON value, meant only where optional is set."""
+
+    name: str
+    type: str
+    default: Any = None
+    optional: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Dag:
+    """A component that is a graph. outputs: (name, task, the task's output)."""
+
+    key: str
+    parameters: tuple[Parameter, ...]
+    tasks: tuple[Task, ...]
+    outputs: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A whole pipeline; components in the order they are written."""
+
+    name: str
+    description: str
+    root: Dag
+    components: tuple[Leaf | Dag, ...]
+
+    def leaves(self) -> list[Leaf]:
+        """The components that are containers."""
+        return [item for item in self.components if isinstance(item, Leaf)]
+
+    def dags(self) -> list[Dag]:
+        """The root and the components that are graphs."""
+        return [self.root, *(item for item in self.components if isinstance(item, Dag))]

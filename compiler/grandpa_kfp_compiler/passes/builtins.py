@@ -1,0 +1,58 @@
+"""The nodes that passes add: they live in the runtime, so every image has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from grandpa_kfp_runtime.contract import CONTRACT
+
+from ..graph import ANY, NO_OPTIONS, Call, Graph, NodeParameter, Options, PythonNode, Signature, TypeSpec
+
+_MODULE = "grandpa_kfp_runtime.builtins"
+_FINGERPRINT = f"builtin-{CONTRACT}"
+
+
+def _builtin(name: str, *parameters: NodeParameter, returns: TypeSpec = ANY) -> PythonNode:
+    return PythonNode(
+        f"{_MODULE}:{name}", name, signatures=(("", Signature(parameters, returns)),), fingerprint=_FINGERPRINT
+    )
+
+
+IDENTITY = _builtin("identity", NodeParameter("value"))
+"""Returns its argument: a structure of other tasks' results becomes one result."""
+
+GATHER = _builtin("gather", NodeParameter("handles", "var_positional"), returns=TypeSpec("list"))
+"""A list of other tasks' results, stored as the list of their handles."""
+
+JOIN = _builtin("join", NodeParameter("lists", "var_positional"), returns=TypeSpec("list"))
+"""One list out of several: the upper levels of a tree of gather tasks."""
+
+FILL = _builtin("fill", NodeParameter("skeleton"), NodeParameter("positions"), NodeParameter("values"))
+"""A structure with values put in at positions: `fill({"a": None}, [[0]], [1]) == {"a": 1}`."""
+
+
+def is_builtin(node: PythonNode) -> bool:
+    """Whether a pass added the task; its code is in the image, not in the zip."""
+    return node.key.startswith(_MODULE)
+
+
+def options_like(graph: Graph, tasks: Iterable[str]) -> Options:
+    """Where a builtin must run to understand what these tasks made: the first own image among theirs."""
+    wanted = set(tasks)
+    for operation in graph.operations:
+        if operation.id not in wanted or not isinstance(operation, Call):
+            continue
+        own = operation.options
+        if own.image is not None or own.packages:
+            return Options(image=own.image, packages=own.packages)
+    return NO_OPTIONS
+
+
+def free_id(graph: Graph, name: str) -> str:
+    """`name`, or `name-2`, ... where the graph has an operation of that id."""
+    taken = {operation.id for operation in graph.operations}
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}-{number}"
+    return found

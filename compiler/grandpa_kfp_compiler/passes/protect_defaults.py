@@ -1,0 +1,50 @@
+"""Defaults of workflow parameters that the cluster would rewrite.
+
+Before: a parameter of a type that KFP has (`str`, `list`, `dict`) may have a default that holds `{{`,
+    `}}` or `$$(`, which Argo and Kubernetes replace wherever they meet them.
+After: such a parameter's type is `... | None`, which KFP does not have, so that it travels as JSON text,
+    and JSON can spell these characters in another way.
+Why: the default must arrive unchanged, and a parameter that a person edits in the UI cannot be a handle.
+    The price: in the UI this one parameter is JSON text (`"{{x}}"`, with its quotes); `compile` notes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from grandpa_kfp_runtime.typespec import NONE, TypeSpec
+
+from ..graph import MISSING, Constant, Graph, Parameter
+
+
+def protect_defaults(graph: Graph) -> Graph:
+    """No default of a KFP type holds what the cluster rewrites; see the module."""
+    parameters = tuple(map(_protect, graph.parameters))
+    return graph if parameters == graph.parameters else replace(graph, parameters=parameters)
+
+
+def _protect(parameter: Parameter) -> Parameter:
+    if parameter.default is MISSING or not is_rewritten(_value(parameter.default)):
+        return parameter
+    if parameter.type.name == "union" and NONE in parameter.type.args:
+        return parameter
+    return replace(parameter, type=TypeSpec("union", (parameter.type, NONE)))
+
+
+def _value(default: Any) -> Any:
+    assert isinstance(default, Constant)
+    return default.value if default.handle is None else default.handle
+
+
+def is_rewritten(value: Any) -> bool:
+    """Whether a string in `value` holds what Argo or Kubernetes replace.
+
+    >>> is_rewritten(["a", {"b": "x{{y}}"}]), is_rewritten("$(HOME)"), is_rewritten("$$(HOME)")
+    (True, False, True)
+    """
+    if isinstance(value, str):
+        return "{{" in value or "}}" in value or "$$(" in value
+    if isinstance(value, dict):
+        return any(is_rewritten(key) or is_rewritten(item) for key, item in value.items())
+    return isinstance(value, list | tuple) and any(map(is_rewritten, value))

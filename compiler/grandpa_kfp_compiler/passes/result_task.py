@@ -1,0 +1,32 @@
+"""The workflow's value as the output of one task.
+
+Before: the graph's `result` is any value: a constant, a parameter, a part of an output, a structure
+    with outputs in it, or one task's whole output.
+After: it is one task's whole output. Where it was not, a builtin task `result` makes it.
+Why: a pipeline's root has an output only where a task has one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..graph import Call, Graph, TaskOutput, Value, leaves
+from .builtins import IDENTITY, free_id, options_like
+
+
+def result_task(graph: Graph) -> Graph:
+    """Every output of the graph is a task's whole output; see the module."""
+    for name, value in graph.outputs:
+        if not (isinstance(value, TaskOutput) and not value.path):
+            graph = _add_task(graph, name, value)
+    return graph
+
+
+def _add_task(graph: Graph, name: str, value: Value) -> Graph:
+    producers = [leaf.task for leaf in leaves(value) if isinstance(leaf, TaskOutput)]
+    call = Call(free_id(graph, name), IDENTITY, (value,), options=options_like(graph, producers), where=graph.where)
+    return replace(
+        graph,
+        operations=(*graph.operations, call),
+        outputs=tuple((key, TaskOutput(call.id) if key == name else old) for key, old in graph.outputs),
+    )
