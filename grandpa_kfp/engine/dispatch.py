@@ -1,0 +1,164 @@
+"""The scheduler behind a lock: ready tasks go to the free lanes of an executor.
+
+There is no loop and no thread of its own here: whoever sees a task end calls `done` or `failed`, and is
+given the task that its lane runs next. So a chain of tiny tasks stays on one thread, and nothing polls.
+`session.py` starts it and waits; `attempts.py` reports to it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from .scheduler import Schedule
+
+
+class Executor(Protocol):
+    """How tasks are run: threads, processes, whatever comes. A lane runs one task at a time.
+
+    For each task it was given, by `submit` or as the answer to its own report, an executor reports one end
+    to the dispatcher.
+    """
+
+    @property
+    def lanes(self) -> int:
+        """How many tasks may run at once."""
+        ...
+
+    def submit(self, task: int) -> None:
+        """Run the task on a lane that is free, which the caller knows there is. Must not wait."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more comes. Ends what still runs where that is possible, and does not wait for it."""
+        ...
+
+
+class Dispatcher:
+    """Hands out a schedule's tasks until all have ended, or until it is told to stop.
+
+    ready: told of each task that is ready, while the lock is held: it must not wait nor call back.
+    """
+
+    __slots__ = (
+        "_defect",
+        "_ended",
+        "_executor",
+        "_free",
+        "_keep_going",
+        "_lock",
+        "_ready",
+        "_schedule",
+        "_stopped",
+        "lost",
+    )
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        executor: Executor,
+        *,
+        keep_going: bool = False,
+        ready: Callable[[int], None] | None = None,
+    ) -> None:
+        self._schedule = schedule
+        self._executor = executor
+        self._keep_going = keep_going
+        self._ready = ready
+        self._free = executor.lanes
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._stopped = False
+        self._defect: BaseException | None = None
+        self.lost: list[int] = []  # tasks that can never run, because one before them failed
+
+    def run(self) -> None:
+        """Start, and return when every task has ended, or the first has failed and nothing is to go on.
+
+        Raises what `crash` was told. KeyboardInterrupt passes through; `stop` is the caller's.
+        """
+        with self._lock:
+            self._tell_ready(self._schedule.ready())
+            self._hand_out()
+            self._end_if_idle()
+        self._ended.wait()
+        if self._defect is not None:
+            raise self._defect
+
+    def done(self, task: int) -> int | None:
+        """The task succeeded. Returns the task that the same lane runs next, None when there is none."""
+        with self._lock:
+            schedule = self._schedule
+            ready = schedule.finish(task)
+            if self._ready is not None:
+                self._tell_ready(ready)
+            if self._stopped:
+                return None
+            following = schedule.take()
+            if following is None:
+                self._free += 1
+                self._end_if_idle()
+            elif schedule.has_ready and self._free:
+                self._hand_out()
+            return following
+
+    def failed(self, task: int) -> int | None:
+        """The task failed for good. Returns as `done` does."""
+        with self._lock:
+            self.lost.extend(self._schedule.fail(task))
+            if not self._keep_going:
+                self._stop()
+            return self._next()
+
+    def paused(self, task: int) -> int | None:
+        """The task's lane is free though the task has not ended: it waits for `resume`. Returns as `done` does."""
+        with self._lock:
+            return self._next()
+
+    def resume(self, task: int) -> None:
+        """A paused task is ready again."""
+        with self._lock:
+            self._schedule.put_back(task)
+            if not self._stopped:
+                self._hand_out()
+
+    def stop(self) -> None:
+        """Hand out nothing more and let `run` return, whatever still runs."""
+        with self._lock:
+            self._stop()
+
+    def crash(self, defect: BaseException) -> None:
+        """An executor or the engine itself failed: `run` raises this at once."""
+        with self._lock:
+            if self._defect is None:
+                self._defect = defect
+            self._stop()
+
+    def _next(self) -> int | None:
+        following = None if self._stopped else self._schedule.take()
+        if following is None:
+            self._free += 1
+            self._end_if_idle()
+        elif not self._stopped:
+            self._hand_out()
+        return following
+
+    def _tell_ready(self, tasks: list[int]) -> None:
+        if self._ready is not None:
+            for task in tasks:
+                self._ready(task)
+
+    def _hand_out(self) -> None:
+        while self._free and (task := self._schedule.take()) is not None:
+            self._free -= 1
+            self._executor.submit(task)
+
+    def _end_if_idle(self) -> None:
+        if not self._schedule.running and not self._schedule.has_ready:
+            self._ended.set()
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._schedule.stop()
+        self._ended.set()

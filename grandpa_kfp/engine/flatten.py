@@ -1,0 +1,106 @@
+"""A graph without groups: a group's tasks stand in its place, and read what its arguments read.
+
+Groups are there for the sake of Kubeflow's limits; on one machine they would only make tasks wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from grandpa_kfp_compiler.graph import (
+    Call,
+    Filled,
+    Graph,
+    Group,
+    Instance,
+    InstanceValue,
+    ParameterValue,
+    TaskOutput,
+    Value,
+)
+
+
+def flatten(graph: Graph) -> Graph:
+    """The same graph, its groups opened all the way. The graph itself where it has none."""
+    if not any(isinstance(operation, Group) for operation in graph.operations):
+        return graph
+    flat = _Flat()
+    outer = {parameter.name: ParameterValue(parameter.name) for parameter in graph.parameters}
+    outputs = flat.add(graph, "", dict(outer), ())
+    return replace(
+        graph,
+        instances=tuple(flat.instances),
+        operations=tuple(flat.calls),
+        outputs=tuple(outputs.items()),
+    )
+
+
+@dataclass(slots=True)
+class _Flat:
+    calls: list[Call] = field(default_factory=list)
+    instances: list[Instance] = field(default_factory=list)
+
+    def add(
+        self, graph: Graph, prefix: str, parameters: Mapping[str, Value], after: tuple[str, ...]
+    ) -> dict[str, Value]:
+        """Takes in the graph's operations; the values of its outputs in terms of the flat graph."""
+        inside = _Renaming(prefix, parameters, {})
+        for instance in graph.instances:
+            self.instances.append(
+                replace(
+                    instance,
+                    id=prefix + instance.id,
+                    args=tuple(map(inside.value, instance.args)),
+                    kwargs=tuple((name, inside.value(value)) for name, value in instance.kwargs),
+                )
+            )
+        members: dict[str, tuple[str, ...]] = {}
+        for operation in graph.operations:
+            before = (*after, *(task for name in operation.after for task in members.get(name, (prefix + name,))))
+            start = len(self.calls)
+            if isinstance(operation, Group):
+                arguments: dict[str, Value] = {name: inside.value(value) for name, value in operation.arguments}
+                inside.groups[operation.id] = self.add(operation.body, f"{prefix}{operation.id}/", arguments, before)
+                members[operation.id] = tuple(call.id for call in self.calls[start:])
+                continue
+            self.calls.append(
+                replace(
+                    operation,
+                    id=prefix + operation.id,
+                    args=tuple(map(inside.value, operation.args)),
+                    kwargs=tuple((name, inside.value(value)) for name, value in operation.kwargs),
+                    after=tuple(dict.fromkeys(before)),
+                    instance=prefix + operation.instance if operation.instance else "",
+                )
+            )
+        return {name: inside.value(value) for name, value in graph.outputs}
+
+
+@dataclass(frozen=True, slots=True)
+class _Renaming:
+    """What the values of one nested graph mean in the flat one."""
+
+    prefix: str
+    parameters: Mapping[str, Value]
+    groups: dict[str, dict[str, Value]]
+
+    def value(self, value: Value) -> Value:
+        if isinstance(value, TaskOutput):
+            outputs = self.groups.get(value.task)
+            if outputs is None:
+                return replace(value, task=self.prefix + value.task)
+            return _at(outputs[value.output], value.path)
+        if isinstance(value, ParameterValue):
+            return _at(self.parameters[value.name], value.path)
+        if isinstance(value, InstanceValue):
+            return InstanceValue(self.prefix + value.instance)
+        if isinstance(value, Filled):
+            return Filled(value.skeleton, tuple((at, self.value(inner)) for at, inner in value.holes))
+        return value
+
+
+def _at(value: Value, path: tuple[object, ...]) -> Value:
+    if path and isinstance(value, TaskOutput | ParameterValue):
+        return replace(value, path=(*value.path, *path))
+    return value

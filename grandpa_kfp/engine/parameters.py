@@ -1,0 +1,52 @@
+"""The parameters of a run: given values checked against a graph's declarations, defaults filled in."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from grandpa_kfp_compiler.graph import MISSING, Constant, Graph
+from grandpa_kfp_runtime.errors import CodecError, ParameterError
+
+
+def bind_parameters(graph: Graph, given: Mapping[str, Any], load: Callable[[str], Any]) -> dict[str, Constant]:
+    """A constant for every parameter, of the Python value that its type asks for.
+
+    load: the class of a type's name, for enums and dataclasses.
+    Raises ParameterError, naming all that is unknown, missing or of the wrong type.
+    """
+    from grandpa_kfp_runtime.parameters import convert
+
+    faults = unknown(given, [parameter.name for parameter in graph.parameters], graph.name)
+    bound: dict[str, Constant] = {}
+    for parameter in graph.parameters:
+        if parameter.name in given:
+            try:
+                bound[parameter.name] = Constant(convert(given[parameter.name], parameter.type, load))
+            except (ParameterError, CodecError) as error:
+                faults.append(f"{graph.name}: parameter {parameter.name}: {error}")
+        elif parameter.default is MISSING:
+            faults.append(f"{graph.name}: parameter {parameter.name} ({parameter.type}) is missing and has no default")
+        else:
+            assert isinstance(parameter.default, Constant)
+            bound[parameter.name] = parameter.default
+    if faults:
+        raise ParameterError("\n".join(faults))
+    return bound
+
+
+def unknown(given: Iterable[str], known: list[str], name: str) -> list[str]:
+    """A line for each name that the workflow does not have, with the nearest one that it has.
+
+    >>> unknown(["alhpa"], ["alpha", "beta"], "flow")
+    ["flow: no parameter 'alhpa'; did you mean 'alpha'? It takes alpha, beta"]
+    """
+    lines = []
+    for wrong in given:
+        if wrong not in known:
+            near = difflib.get_close_matches(wrong, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ";"
+            takes = f"It takes {', '.join(known)}" if known else "It takes none"
+            lines.append(f"{name}: no parameter {wrong!r}{hint} {takes}".replace("; It", "; it"))
+    return lines

@@ -1,0 +1,270 @@
+"""The record of a run: the folder `.grandpa/runs/<id>/`, written while it runs, read afterwards.
+
+    run.json        what ran, when, how it ended; written at the start and anew at the end
+    graph.json      the graph, as the graph file format has it (of a compiled YAML: pipeline.yaml)
+    events.jsonl    one event a line, appended in batches by the journal's thread
+    results.json    the handles of the workflow's outputs, and how each task went; written at the end
+
+`.grandpa/store` beside it holds the objects that handles name. A record that cannot be written is
+given up with one note; the run goes on, and its value is not touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from grandpa_kfp_compiler.graph import Graph
+from grandpa_kfp_runtime.errors import LoadError
+
+from . import events
+from .events import Event
+from .run import Run, TaskRun
+
+FORMAT = 1
+
+
+def new_id() -> str:
+    """`20261121-034512-ab12`: sorts by time, and two of one second differ."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
+
+
+def home(root: Path) -> Path:
+    """The folder `.grandpa` of a project, made where it is missing, invisible to git. Raises OSError."""
+    folder = root / ".grandpa"
+    folder.mkdir(parents=True, exist_ok=True)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", encoding="utf-8")
+    return folder
+
+
+class Record:
+    """The folder of one run that is under way.
+
+    note: told once, of the first error, after which nothing is written any more.
+    """
+
+    def __init__(self, run: Run, head: Mapping[str, Any], note: Callable[[str], None]) -> None:
+        self._run = run
+        self._head = dict(head)
+        self._note = note
+        self._events: FileIO | None = None
+        self.alive = True
+
+    @classmethod
+    def create(cls, run: Run, root: Path, head: Mapping[str, Any], note: Callable[[str], None]) -> Record:
+        """Makes the run's folder, which settles its id. head: what run.json says beside the run's own state."""
+        made = cls(run, head, note)
+        try:
+            run.folder = made._make_folder(home(root) / "runs")
+            made._write_head()
+            made._events = FileIO(run.folder / "events.jsonl", "a")
+        except Exception as error:
+            made.fail(error)
+        return made
+
+    def add(self, name: str, text: Callable[[], str]) -> None:
+        """One more file in the run's folder."""
+        if self.alive and self._run.folder is not None:
+            try:
+                write_atomically(self._run.folder / name, text())
+            except Exception as error:
+                self.fail(error)
+
+    def write(self, batch: Sequence[Event]) -> None:
+        """Appends events; called by the journal's thread alone."""
+        if self.alive and self._events is not None:
+            try:
+                data = "".join([event_line(event) for event in batch]).encode("utf-8", "surrogatepass")
+                while data:  # an unbuffered file may take a part
+                    data = data[self._events.write(data) :]
+            except Exception as error:
+                self.fail(error)
+
+    def finish(self, outputs: Mapping[str, str]) -> None:
+        """The run has ended and the journal is closed. outputs: handles of the workflow's outputs."""
+        if self._events is not None:
+            self._events.close()
+        if self.alive and self._run.folder is not None:
+            try:
+                tasks = {task.id: _task_json(task) for task in self._run.tasks.values()}
+                results = {"format": FORMAT, "outputs": dict(outputs), "tasks": tasks}
+                write_atomically(self._run.folder / "results.json", _ENCODE(results))
+                self._write_head()
+            except Exception as error:
+                self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Gives the record up: says why, once. Called for any error, since none is worth the run."""
+        if self.alive:
+            self.alive = False
+            reason = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
+            self._note(f"the run is not recorded any further ({reason}); its value is not touched")
+
+    def _make_folder(self, runs: Path) -> Path:
+        runs.mkdir(exist_ok=True)
+        while True:
+            folder = runs / self._run.id
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                self._run.id = new_id()
+
+    def _write_head(self) -> None:
+        run = self._run
+        assert run.folder is not None
+        head = {
+            "format": FORMAT,
+            "id": run.id,
+            "name": run.name,
+            "state": run.state,
+            "started": run.started,
+            "duration_s": round(run.duration_s, 6),
+            "python": platform.python_version(),
+            "notes": run.notes,
+            **self._head,
+        }
+        write_atomically(run.folder / "run.json", json.dumps(head, indent=1))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The whole file or none: by a temporary one beside it. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="surrogatepass")
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+_NAMES = {kind: tuple(item.name for item in fields(kind)) for kind in (
+    events.RunStarted, events.TaskQueued, events.TaskStarted, events.TaskFinished, events.TaskRetried,
+    events.TaskFailed, events.TaskDropped, events.RunFinished,
+)}  # fmt: skip
+
+
+def event_line(event: Event) -> str:
+    """The event as one line of JSON, its kind first.
+
+    >>> event_line(events.TaskStarted(1.5, "add", 1))
+    '{"event":"TaskStarted","at":1.5,"task":"add","attempt":1}\\n'
+    """
+    kind = type(event)
+    line: dict[str, Any] = {"event": kind.__name__}
+    for name in _NAMES[kind]:
+        line[name] = getattr(event, name)
+    return _ENCODE(line) + "\n"
+
+
+def read_event(line: str) -> Event:
+    """What `event_line` wrote. Raises LoadError for anything else."""
+    try:
+        data = json.loads(line)
+        kind = _KINDS[data.pop("event")]
+        if kind is events.RunStarted:
+            data["tasks"] = tuple(data["tasks"])
+        return kind(**data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LoadError(f"{line[:60]!r} is no line of an events.jsonl: {error!r}") from error
+
+
+_KINDS = {kind.__name__: kind for kind in _NAMES}
+
+
+def _task_json(task: TaskRun) -> dict[str, Any]:
+    data = {
+        "state": task.state,
+        "attempts": task.attempts,
+        "started": task.started,
+        "duration_s": task.duration_s,
+        "outputs": task.outputs,
+    }
+    if task.where:
+        data["where"] = task.where
+    if task.error:
+        data["error"], data["report"] = task.error, task.report
+    return data
+
+
+def list_runs(root: Path) -> list[str]:
+    """The ids of the runs recorded below a project's root, oldest first."""
+    runs = root / ".grandpa" / "runs"
+    return sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+
+
+def read_run(root: Path, run_id: str = "") -> Run:
+    """A recorded run: its tasks, their states, times and handles; its value stays in the store.
+
+    run_id: by default the newest; the beginning of an id is enough where it is the only such one. A run
+    that was killed, or that still runs, is read as far as its events go.
+    Raises LoadError where there is no such run, or its record cannot be read.
+    """
+    known = list_runs(root)
+    found = [name for name in known if name.startswith(run_id)] if run_id else known[-1:]
+    if run_id in known:
+        found = [run_id]
+    if len(found) != 1:
+        newest = ", ".join(reversed(known[-5:])) or "none"
+        what = "no run is recorded" if not found and not run_id else f"{len(found) or 'no'} runs begin with {run_id!r}"
+        raise LoadError(f"{what} in {root / '.grandpa' / 'runs'}; the newest are: {newest}")
+    folder = root / ".grandpa" / "runs" / found[0]
+    try:
+        head = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = Run(head["id"], head["name"], head["state"], started=head["started"], duration_s=head["duration_s"])
+        run.folder = folder
+        run.notes = list(head.get("notes", ()))
+        text = (folder / "events.jsonl").read_text(encoding="utf-8", errors="surrogatepass")
+    except (OSError, ValueError, KeyError) as error:
+        raise LoadError(f"the record of run {found[0]} in {folder} cannot be read: {error!r}") from error
+    for line in text.splitlines(keepends=True):
+        if line.endswith("\n"):  # the last line of a killed run may be cut
+            _replay(run, read_event(line))
+    return run
+
+
+def read_graph(run: Run) -> Graph:
+    """The graph of a recorded run. Raises LoadError where the record has none that can be read."""
+    from grandpa_kfp_compiler.json_format import loads
+
+    if run.graph is not None:
+        return run.graph
+    if run.folder is None:
+        raise LoadError(f"run {run.id} was not recorded")
+    try:
+        run.graph = loads((run.folder / "graph.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LoadError(f"the record of run {run.id} holds no graph: {error}") from error
+    return run.graph
+
+
+def _replay(run: Run, event: Event) -> None:
+    if isinstance(event, events.RunStarted):
+        run.tasks.update((task, TaskRun(task)) for task in event.tasks)
+        return
+    if isinstance(event, events.RunFinished):
+        return
+    task = run.tasks.setdefault(event.task, TaskRun(event.task))  # type: ignore[attr-defined]
+    if isinstance(event, events.TaskStarted):
+        task.state, task.started, task.attempts = "running", event.at, event.attempt
+    elif isinstance(event, events.TaskFinished):
+        task.state, task.duration_s, task.outputs = "succeeded", event.duration_s, event.outputs
+    elif isinstance(event, events.TaskFailed):
+        task.state, task.duration_s = "failed", event.duration_s
+        task.error, task.report = event.error, event.report
+    elif isinstance(event, events.TaskRetried):
+        task.state, task.duration_s, task.error = "waiting", event.duration_s, event.error
+    elif isinstance(event, events.TaskDropped):
+        task.state = event.state

@@ -1,0 +1,61 @@
+"""What a run leaves its caller: the value, and how each task went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from grandpa_kfp_compiler.graph import Graph
+
+State: TypeAlias = Literal["waiting", "running", "succeeded", "failed", "skipped", "stopped"]
+"""skipped: a task before it failed; stopped: the run ended while it ran, or before it could start."""
+
+
+@dataclass(slots=True)
+class TaskRun:
+    """How one task went.
+
+    started: seconds since the epoch, 0 before; duration_s: of the last attempt. outputs: the handle of each
+    output, where the run was recorded. error: one line; report: the whole of it.
+    """
+
+    id: str
+    where: str = ""
+    state: State = "waiting"
+    attempts: int = 0
+    started: float = 0.0
+    duration_s: float = 0.0
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""
+    report: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.id.rpartition("/")[2]
+
+
+@dataclass(slots=True)
+class Run:
+    """A run that has ended.
+
+    id: sorts by time. value: what the workflow returned. tasks: by id, in the graph's order.
+    targets: the values that were asked for, by what they were asked with. folder: its record, None
+    when it was not recorded. notes: what went wrong without harming the value (a full disk, a listener).
+    """
+
+    id: str
+    name: str
+    state: Literal["running", "succeeded", "failed", "stopped"] = "running"
+    value: Any = None
+    tasks: dict[str, TaskRun] = field(default_factory=dict)
+    targets: dict[Any, Any] = field(default_factory=dict)
+    started: float = 0.0
+    duration_s: float = 0.0
+    folder: Path | None = None
+    notes: list[str] = field(default_factory=list)
+    graph: Graph | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} of {self.name}: {self.state}, {len(self.tasks)} tasks, {self.duration_s:.3f} s>"

@@ -1,0 +1,143 @@
+"""One run from start to end, whatever its tasks are: what the graph engine and the YAML engine share.
+
+Sets up lanes, dispatcher, timers and journal, waits, and leaves a `Run` behind on every way out:
+success, the first failure, Ctrl-C, a defect of ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from grandpa_kfp_runtime.errors import GrandpaError, TaskError
+
+from .attempts import Attempts, Body, Policy
+from .dispatch import Dispatcher
+from .events import Journal, Listener, RunFinished, RunStarted, TaskDropped, TaskQueued
+from .record import Record
+from .run import Run, TaskRun
+from .scheduler import Schedule
+from .threads import ThreadExecutor
+from .timers import Timers
+
+_LOG = logging.getLogger("grandpa_kfp.engine")
+_LISTENERS_MAY_TAKE_S = 10.0
+_AFTER_CTRL_C_S = 0.5
+
+
+class Work(Body, Protocol):
+    """A body that makes the run's value too."""
+
+    def collect(self) -> tuple[Any, Mapping[str, str]]:
+        """The workflow's value, and its outputs' handles. Called once, when every task has succeeded."""
+        ...
+
+    def close(self) -> None:
+        """Nothing of the run is wanted any more: end what still runs, remove what was temporary."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """Task i waits for `waits_for[i]`. silent: those that are no tasks of the user's, and told to nobody."""
+
+    runs: tuple[TaskRun, ...]
+    waits_for: Sequence[tuple[int, ...]]
+    policies: Sequence[Policy]
+    priority: Sequence[float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to run: lanes (tasks at once), keep_going after a failure, listeners of events."""
+
+    lanes: int
+    keep_going: bool = False
+    listeners: tuple[Listener, ...] = ()
+
+
+def conduct(run: Run, tasks: Tasks, work: Work, settings: Settings, record: Record | None) -> Run:
+    """Runs the tasks and completes `run`.
+
+    Raises the first TaskError, its `run` set; KeyboardInterrupt; and whatever `collect` raises.
+    """
+    schedule = Schedule(tasks.waits_for, tasks.priority)  # before anything starts: raises for a cycle
+    journal = Journal(settings.listeners, run.notes, record.write if record is not None and record.alive else None)
+    defects: list[BaseException] = []
+    crash: Callable[[BaseException], None] = defects.append
+    timers = Timers(lambda defect: crash(defect))
+    attempts = Attempts(work, tasks.runs, tasks.policies, journal, timers)
+    executor = ThreadExecutor(settings.lanes, attempts.work, lambda defect: crash(defect))
+
+    def queued(task: int) -> None:
+        journal.tell(TaskQueued(time.time(), tasks.runs[task].id))
+
+    ready = queued if journal.active else None
+    dispatcher = Dispatcher(schedule, executor, keep_going=settings.keep_going, ready=ready)
+    crash = dispatcher.crash
+    attempts.connect(dispatcher, executor)
+    run.tasks.update((task.id, task) for task in tasks.runs)
+    begun = time.perf_counter()
+    outputs: Mapping[str, str] = {}
+    error: BaseException | None = None
+    try:
+        journal.start()
+        if journal.active:
+            journal.tell(RunStarted(run.started, run.id, run.name, tuple(run.tasks)))
+        dispatcher.run()
+        if attempts.errors:
+            raise _first_of(attempts.errors, run)
+        run.value, outputs = work.collect()
+        run.state = "succeeded"
+    except BaseException as caught:
+        error = caught
+        run.state = "failed" if isinstance(caught, Exception) else "stopped"
+        if isinstance(caught, TaskError):
+            caught.run = run
+        raise
+    finally:
+        dispatcher.stop()
+        attempts.close()
+        executor.close()
+        timers.close()
+        work.close()
+        run.duration_s = time.perf_counter() - begun
+        _settle(tasks.runs, dispatcher.lost, journal)
+        if journal.active:
+            text = "" if error is None else str(error) or type(error).__name__
+            journal.tell(RunFinished(time.time(), run.id, run.state, run.duration_s, text))
+        journal.close(_LISTENERS_MAY_TAKE_S if error is None or isinstance(error, GrandpaError) else _AFTER_CTRL_C_S)
+        if record is not None:
+            record.finish(outputs)
+    return run
+
+
+def note(run: Run, text: str) -> None:
+    """Something went wrong that does no harm to the run's value: kept with the run, and logged."""
+    run.notes.append(text)
+    _LOG.warning("%s", text)
+
+
+def _settle(runs: Sequence[TaskRun], lost: Sequence[int], journal: Journal) -> None:
+    """No task stays waiting or running in a run that has ended."""
+    for task in lost:
+        runs[task].state = "skipped"
+    for task in runs:
+        if task.state in ("waiting", "running"):
+            task.state = "stopped"
+        if task.state in ("skipped", "stopped") and journal.active:
+            journal.tell(TaskDropped(time.time(), task.id, task.state))
+
+
+def _first_of(errors: Sequence[TaskError], run: Run) -> TaskError:
+    """The first failure; what else happened is said at its end."""
+    first = errors[0]
+    if len(errors) == 1:
+        return first
+    others = ", ".join(error.task for error in errors[1:11]) + (", ..." if len(errors) > 11 else "")
+    error = type(first)(f"{first}\n{len(errors) - 1} more failed: {others}", task=first.task)
+    error.__cause__ = first.__cause__
+    return error

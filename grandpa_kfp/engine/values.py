@@ -1,0 +1,216 @@
+"""What tasks hand to each other inside one process, isolated: a task may change what it receives.
+
+Immutable values are shared. Any other is encoded once, when its task ends, and decoded for each
+consumer; so what could not cross between processes fails here too. The last consumer of a value takes
+the original where nothing else can hold a part of it. A value is forgotten with its last use.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import fractions
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
+from typing import Any
+
+from grandpa_kfp_compiler.graph import Constant
+from grandpa_kfp_runtime.codecs import Encoded, decode, encode
+from grandpa_kfp_runtime.errors import CodecError, ObjectGone, StoreError
+from grandpa_kfp_runtime.frames import plain
+from grandpa_kfp_runtime.handles import from_handle, to_handle
+from grandpa_kfp_runtime.objects import pack
+from grandpa_kfp_runtime.stores.base import Store
+
+_ATOMS = frozenset({
+    type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range,
+    datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone,
+    decimal.Decimal, fractions.Fraction, uuid.UUID, PurePosixPath, PureWindowsPath,
+})  # fmt: skip
+_GROUPS = frozenset({tuple, frozenset})
+_PATHS = frozenset({PosixPath, WindowsPath})
+_PLAIN_CODECS = frozenset({"json", "text", "bytes", "pickle"})
+
+
+def is_shareable(value: Any, *, paths: bool = False) -> bool:
+    """Whether tasks may share the value: it cannot be changed, however deep one looks.
+
+    paths: a pathlib.Path stands for itself and not for the file.
+
+    >>> is_shareable((1, "a", (2.5, None))), is_shareable((1, [2]))
+    (True, False)
+    """
+    kind = type(value)
+    if kind in _ATOMS or (paths and kind in _PATHS):
+        return True
+    if kind not in _GROUPS:
+        return False
+    try:
+        return all(is_shareable(item, paths=paths) for item in value)
+    except RecursionError:
+        return False
+
+
+class _Slot:
+    """One output of a task. uses: consumers that have not yet ended."""
+
+    __slots__ = ("encoded", "handle", "original", "shared", "uses", "value")
+
+    def __init__(self, uses: int) -> None:
+        self.uses = uses
+        self.shared = False
+        self.original = False  # whether `value` is nobody else's
+        self.value: Any = None
+        self.encoded: Encoded | None = None
+        self.handle = ""
+
+
+class Values:
+    """The outputs of a run's tasks, from their end to their last use.
+
+    uses: how often each (task, output) will be fetched. store: of a recorded run; every output gets a
+    handle in it. failed: told of an error on the way there, after which the value is kept all the same.
+    spool: makes the store for what must not stay in memory alone: files, which someone may overwrite.
+    """
+
+    __slots__ = ("_constants", "_failed", "_lock", "_slots", "_spool", "_store", "_uses")
+
+    def __init__(
+        self,
+        uses: Mapping[tuple[str, str], int],
+        *,
+        spool: Callable[[], Store],
+        store: Store | None = None,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._uses = uses
+        self._store = store
+        self._failed = failed
+        self._slots: dict[tuple[str, str], _Slot] = {}
+        self._constants: dict[int, Encoded] = {}
+        self._lock = threading.Lock()
+        self._spool = spool
+
+    def publish(self, task: str, outputs: Mapping[str, Any]) -> dict[str, str]:
+        """Takes over a task's outputs; their handles where the run is recorded.
+
+        Raises CodecError for an output that cannot be encoded.
+        """
+        handles: dict[str, str] = {}
+        made: list[tuple[tuple[str, str], _Slot]] = []
+        for name, value in outputs.items():
+            key = (task, name)
+            slot = _Slot(self._uses.get(key, 0))
+            slot.value = value
+            slot.shared = is_shareable(value)
+            if not slot.shared:
+                self._encode(slot, name, alone=len(outputs) == 1)
+            if self._store is not None:
+                handle = self._record(slot, name, value)
+                if handle:
+                    handles[name] = handle
+            if slot.uses:
+                made.append((key, slot))
+        self._slots.update(made)
+        return handles
+
+    def give(self, task: str, output: str, value: Any) -> str:
+        """An output that is known before the run; a Constant with a handle is read when it is used. Its handle."""
+        slot = _Slot(self._uses.get((task, output), 0))
+        if isinstance(value, Constant):
+            if value.handle is not None:
+                slot.handle = value.handle
+                self._slots[task, output] = slot
+                return slot.handle
+            value = value.value
+        slot.value = value
+        slot.shared = is_shareable(value)
+        if not slot.shared:
+            self._encode(slot, output, alone=False)
+        self._slots[task, output] = slot
+        return self._record(slot, output, value) if self._store is not None else ""
+
+    def fetch(self, task: str, output: str, *, again: bool, scratch: Callable[[], Path]) -> Any:
+        """The output for one consumer. again: it may be fetched once more for the same use (a retry)."""
+        slot = self._slots[task, output]
+        if slot.shared:
+            return slot.value
+        with self._lock:
+            if slot.uses == 1 and slot.original and not again:
+                slot.original = False
+                return slot.value
+        if slot.encoded is not None:
+            return decode(slot.encoded, scratch=scratch())
+        return self._read(slot.handle, scratch())
+
+    def used(self, task: str, output: str) -> None:
+        """A consumer that fetched the output has ended for good."""
+        with self._lock:
+            slot = self._slots[task, output]
+            slot.uses -= 1
+            if not slot.uses:
+                del self._slots[task, output]
+
+    def has(self, task: str, output: str) -> bool:
+        return (task, output) in self._slots
+
+    def constant(self, leaf: Constant, name: str, *, scratch: Callable[[], Path]) -> Any:
+        """A constant for one consumer. Raises CodecError, calling it `name`."""
+        if leaf.handle is not None:
+            return self._read(leaf.handle, scratch())
+        value = leaf.value
+        if is_shareable(value, paths=True):
+            return value
+        encoded = self._constants.get(id(leaf))
+        if encoded is None:
+            encoded = self._constants[id(leaf)] = encode(value, name=name, files=False, here=True)
+        return decode(encoded, scratch=scratch())
+
+    def _encode(self, slot: _Slot, name: str, *, alone: bool) -> None:
+        """alone: the only output, so that no other one can share a part with it."""
+        encoded = encode(slot.value, name=name, here=True)
+        inside = 1 + int(encoded.meta.get("beside", 0))
+        if encoded.codec in _PLAIN_CODECS and len(encoded.frames) <= inside:
+            slot.encoded = encoded
+            slot.original = alone
+        else:  # frames of other codecs may show files, which someone may overwrite
+            slot.handle = self._keep(encoded)
+            slot.value = None
+
+    def _keep(self, encoded: Encoded) -> str:
+        parts = pack(encoded)
+        if self._store is not None:
+            try:
+                return f"@{self._store.write(parts)}"
+            except StoreError as error:
+                self._failed(error)
+        return f"@{self._spool().write(parts)}"
+
+    def _read(self, handle: str, scratch: Path) -> Any:
+        if self._store is not None:
+            try:
+                return from_handle(handle, self._store, scratch=scratch)
+            except ObjectGone:
+                if not self._spool().exists(handle[1:]):
+                    raise
+        return from_handle(handle, self._spool(), scratch=scratch)
+
+    def _record(self, slot: _Slot, name: str, value: Any) -> str:
+        if slot.handle:
+            return slot.handle
+        assert self._store is not None
+        encoded = slot.encoded
+        try:
+            if encoded is None or encoded.codec == "json" or _names_main(encoded):
+                return to_handle(value, self._store, name=name)
+            return f"@{self._store.write(pack(encoded))}"
+        except (StoreError, CodecError) as error:
+            self._failed(error)
+            return ""
+
+
+def _names_main(encoded: Encoded) -> bool:
+    """Whether the pickle may name classes of `__main__`, which no later process would find."""
+    return encoded.codec == "pickle" and b"__main__" in bytes(plain(encoded.frames[0]))
