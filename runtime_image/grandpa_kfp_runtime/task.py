@@ -1,0 +1,230 @@
+"""One task: from decoded inputs to outputs, the same code in a container and in every local engine.
+
+`perform` is the whole of it. Its steps stand alone for callers that do one of them their own way:
+`call` (construct the instances, call the target), `grow` (run the Refs in what it returned) and
+`split_outputs`. What the user's code raises passes through unchanged.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from .contract import RESULT, Argument, Arguments, Input, Interface
+from .errors import TaskError
+from .summaries import summary
+from .trees import ATOMS, fill, split
+from .typespec import Json
+
+
+def perform(node: str, interface: Interface, values: Mapping[str, Any], load: Callable[[str], Any]) -> dict[str, Any]:
+    """Run one task and return its outputs by name.
+
+    node: the node's key; values: the decoded value of each of the interface's inputs, by name, which
+    the task may change; load: finds the function or class of a key, its @Node mark taken off.
+
+    Raises TaskError where an input lacks the part that is asked of it, or the result does not fit the
+    declared outputs; what the user's code raises, unchanged.
+
+    >>> perform("operator:sub", Interface((Input("a"), Input("b")), Arguments((Argument("a"), Argument("b")))),
+    ...         {"a": 7, "b": 2}, lambda key: lambda a, b: a - b)
+    {'result': 5}
+    """
+    return split_outputs(grow(call(node, interface, values, load)), interface.outputs)
+
+
+def call(node: str, interface: Interface, values: Mapping[str, Any], load: Callable[[str], Any]) -> Any:
+    """Construct the instances afresh, make the call, run a coroutine to its end: the body's own result."""
+    given = _with_parts(interface.inputs, values)
+    made: list[Any] = []
+    for instance in interface.instances:
+        args, kwargs = _bound(instance.arguments, given, made)
+        made.append(construct(load(instance.node), args, kwargs))
+    args, kwargs = _bound(interface.call, given, made)
+    if not interface.receiver:
+        target = load(node)
+    else:
+        target = made[int(interface.receiver[1:])]
+        if interface.method:
+            target = getattr(target, interface.method)
+    return finish(target(*args, **kwargs))
+
+
+def construct(cls: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """A real object of a class; calling a marked class would only describe one."""
+    return getattr(cls, "__grandpa_construct__", cls)(*args, **kwargs)
+
+
+def finish(result: Any) -> Any:
+    """What a coroutine comes to; anything else as it is.
+
+    >>> async def double(x): return 2 * x
+    >>> finish(double(4)), finish(9)
+    (8, 9)
+    """
+    if type(result) in ATOMS or not inspect.iscoroutine(result):
+        return result
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(result)
+    return _run_in_thread(result)  # a notebook's cell runs inside a loop, where no second one may run
+
+
+def _run_in_thread(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    import asyncio
+
+    outcome: list[Any] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(asyncio.run(coroutine))
+        except BaseException as error:  # raised again in the thread that waits
+            failure.append(error)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), name="grandpa-async")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+
+def grow(result: Any) -> Any:
+    """The result with every Ref in it, at any depth of its structure, replaced by the value it comes to.
+
+    Refs are told by `__grandpa_resolve__` of their type, which runs all of them in one go.
+    """
+    if type(result) in ATOMS:
+        return result
+    skeleton, found = split(result, _is_ref)
+    if not found:
+        return result
+    by_type: dict[type, list[int]] = {}
+    for index, (_, ref) in enumerate(found):
+        by_type.setdefault(type(ref), []).append(index)
+    holes = list(found)
+    for kind, indices in by_type.items():
+        values = kind.__grandpa_resolve__([found[index][1] for index in indices])  # type: ignore[attr-defined]
+        for index, value in zip(indices, values, strict=True):
+            holes[index] = (found[index][0], value)
+    return fill(skeleton, holes)
+
+
+def _is_ref(value: Any) -> bool:
+    return hasattr(type(value), "__grandpa_resolve__")
+
+
+def split_outputs(result: Any, names: Sequence[str]) -> dict[str, Any]:
+    """The result by output name.
+
+    Several outputs come from a tuple or list of that length, in order, or from a mapping or NamedTuple
+    with exactly these names. A single declared output is the result itself, or the value under its name
+    in a mapping that holds nothing else. Raises TaskError for anything else.
+
+    >>> split_outputs((1, 2), ("mean", "std"))
+    {'mean': 1, 'std': 2}
+    >>> split_outputs({"std": 2, "mean": 1}, ("mean", "std"))
+    {'mean': 1, 'std': 2}
+    """
+    if len(names) == 1 and names[0] == RESULT:
+        return {RESULT: result}
+    named = _named(result)
+    if named is not None and named.keys() == set(names):
+        return {name: named[name] for name in names}
+    if len(names) == 1:
+        return {names[0]: result}
+    if isinstance(result, tuple | list) and len(result) == len(names):
+        return dict(zip(names, result, strict=True))
+    if not names and result is None:
+        return {}
+    raise TaskError(_wrong_outputs(result, named, names))
+
+
+def _named(result: Any) -> Mapping[Any, Any] | None:
+    if isinstance(result, Mapping):
+        return result
+    fields = getattr(type(result), "_fields", None)
+    if isinstance(result, tuple) and isinstance(fields, tuple):
+        return dict(zip(fields, result, strict=True))
+    return None
+
+
+def _wrong_outputs(result: Any, named: Mapping[Any, Any] | None, names: Sequence[str]) -> str:
+    if not names:
+        return f"it returned {summary(result)}, but declares no outputs; return None, or declare them"
+    if isinstance(result, Mapping):
+        missing = [name for name in names if name not in result]
+        surplus = [str(key) for key in result if key not in names]
+        parts = (("missing", missing), ("not declared", surplus))
+        got = "a dict; " + "; ".join(f"{word}: {', '.join(found)}" for word, found in parts if found)
+    else:
+        got = summary(result)
+    return (
+        f"it returned {got}. It declares the outputs {', '.join(names)}: return a tuple of {len(names)} values "
+        "in that order, or a dict with exactly these keys"
+    )
+
+
+# --- inputs --------------------------------------------------------------------------------------
+
+
+def _bound(arguments: Arguments, values: Mapping[str, Any], made: list[Any]) -> tuple[list[Any], dict[str, Any]]:
+    args = [_value(argument, values, made) for argument in arguments.positional]
+    if not arguments.named:
+        return args, {}
+    return args, {name: _value(argument, values, made) for name, argument in arguments.named}
+
+
+def _value(argument: Argument, values: Mapping[str, Any], made: list[Any]) -> Any:
+    value = _source(argument.source, values, made)
+    if argument.holes:
+        return fill(value, [(hole.at, _source(hole.source, values, made)) for hole in argument.holes])
+    return value
+
+
+def _source(source: str, values: Mapping[str, Any], made: list[Any]) -> Any:
+    return made[int(source[1:])] if source[0] == "#" else values[source]
+
+
+def _with_parts(inputs: Sequence[Input], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values, of each input the part that its path names."""
+    picked: dict[str, Any] | None = None
+    for item in inputs:
+        if item.path:
+            if picked is None:
+                picked = dict(values)
+            picked[item.name] = _part(item, picked[item.name])
+    return values if picked is None else picked
+
+
+def _part(item: Input, whole: Any) -> Any:
+    value, steps = whole, ""
+    for key in map(_key, item.path):
+        before = steps
+        steps += f"[{key!r}]"
+        try:
+            value = value[key]
+        except Exception as error:  # whatever the user's container raises for a key it lacks
+            holder = f"the value{before}" if before else "the value"
+            raise TaskError(
+                f"input {item.name}: {holder} is {summary(value)} and has no [{key!r}] "
+                f"({type(error).__name__}: {error})"
+            ) from error
+    return value
+
+
+def _key(key: Json) -> Any:
+    """A key of a path: as it is, or, where JSON cannot hold it, by its inline handle `{"@": handle}`."""
+    if not isinstance(key, dict):
+        return key
+    from .handles import from_handle
+    from .stores.memory import MemoryStore
+
+    return from_handle(key["@"], MemoryStore())
