@@ -165,7 +165,12 @@ def _load(path: str) -> Buffer:
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if size >= MAP_FROM_BYTES:
-            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
+            try:
+                return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_COPY)
+            except OSError as error:
+                if error.errno != errno.ENOMEM:  # the kernel counts a writable mapping as if all of it were changed
+                    raise
+                return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
         return bytearray(file.readall() or b"")
 
 
