@@ -150,7 +150,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
-_NAMES = {kind: tuple(item.name for item in fields(kind)) for kind in (
+_NAMES: dict[type[Event], tuple[str, ...]] = {kind: tuple(item.name for item in fields(kind)) for kind in (
     events.RunStarted, events.TaskQueued, events.TaskStarted, events.TaskFinished, events.TaskRetried,
     events.TaskFailed, events.TaskDropped, events.RunFinished,
 )}  # fmt: skip
@@ -185,7 +185,7 @@ _KINDS = {kind.__name__: kind for kind in _NAMES}
 
 
 def _task_json(task: TaskRun) -> dict[str, Any]:
-    data = {
+    data: dict[str, Any] = {
         "state": task.state,
         "attempts": task.attempts,
         "started": task.started,

@@ -42,7 +42,7 @@ class Work(Body, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """Task i waits for `waits_for[i]`. silent: those that are no tasks of the user's, and told to nobody."""
+    """Task i waits for `waits_for[i]`. A run whose id is empty is no task of the user's, and told to nobody."""
 
     runs: tuple[TaskRun, ...]
     waits_for: Sequence[tuple[int, ...]]
@@ -123,8 +123,8 @@ def note(run: Run, text: str) -> None:
 
 def _settle(runs: Sequence[TaskRun], lost: Sequence[int], journal: Journal) -> None:
     """No task stays waiting or running in a run that has ended."""
-    for task in lost:
-        runs[task].state = "skipped"
+    for number in lost:
+        runs[number].state = "skipped"
     for task in runs:
         if task.state in ("waiting", "running"):
             task.state = "stopped"

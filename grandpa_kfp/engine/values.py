@@ -75,7 +75,7 @@ class Values:
     spool: makes the store for what must not stay in memory alone: files, which someone may overwrite.
     """
 
-    __slots__ = ("_constants", "_failed", "_lock", "_slots", "_spool", "_store", "_uses")
+    __slots__ = ("_constants", "_failed", "_lock", "_slots", "_spool", "_store", "_uses", "_writable")
 
     def __init__(
         self,
@@ -83,10 +83,11 @@ class Values:
         *,
         spool: Callable[[], Store],
         store: Store | None = None,
-        failed: Callable[[Exception], None],
+        failed: Callable[[str], None],
     ) -> None:
         self._uses = uses
         self._store = store
+        self._writable = store is not None
         self._failed = failed
         self._slots: dict[tuple[str, str], _Slot] = {}
         self._constants: dict[int, Encoded] = {}
@@ -107,7 +108,7 @@ class Values:
             slot.shared = is_shareable(value)
             if not slot.shared:
                 self._encode(slot, name, alone=len(outputs) == 1)
-            if self._store is not None:
+            if self._writable:
                 handle = self._record(slot, name, value)
                 if handle:
                     handles[name] = handle
@@ -130,7 +131,7 @@ class Values:
         if not slot.shared:
             self._encode(slot, output, alone=False)
         self._slots[task, output] = slot
-        return self._record(slot, output, value) if self._store is not None else ""
+        return self._record(slot, output, value) if self._writable else ""
 
     def fetch(self, task: str, output: str, *, again: bool, scratch: Callable[[], Path]) -> Any:
         """The output for one consumer. again: it may be fetched once more for the same use (a retry)."""
@@ -142,7 +143,7 @@ class Values:
                 slot.original = False
                 return slot.value
         if slot.encoded is not None:
-            return decode(slot.encoded, scratch=scratch())
+            return decode(slot.encoded)
         return self._read(slot.handle, scratch())
 
     def used(self, task: str, output: str) -> None:
@@ -153,8 +154,10 @@ class Values:
             if not slot.uses:
                 del self._slots[task, output]
 
-    def has(self, task: str, output: str) -> bool:
-        return (task, output) in self._slots
+    def handle(self, name: str, value: Any) -> str:
+        """The handle of a value made of several; empty where the run is not recorded."""
+        slot = _Slot(0)
+        return self._record(slot, name, value) if self._writable else ""
 
     def constant(self, leaf: Constant, name: str, *, scratch: Callable[[], Path]) -> Any:
         """A constant for one consumer. Raises CodecError, calling it `name`."""
@@ -166,13 +169,12 @@ class Values:
         encoded = self._constants.get(id(leaf))
         if encoded is None:
             encoded = self._constants[id(leaf)] = encode(value, name=name, files=False, here=True)
-        return decode(encoded, scratch=scratch())
+        return decode(encoded, scratch=None if _is_plain(encoded) else scratch())
 
     def _encode(self, slot: _Slot, name: str, *, alone: bool) -> None:
         """alone: the only output, so that no other one can share a part with it."""
         encoded = encode(slot.value, name=name, here=True)
-        inside = 1 + int(encoded.meta.get("beside", 0))
-        if encoded.codec in _PLAIN_CODECS and len(encoded.frames) <= inside:
+        if _is_plain(encoded):
             slot.encoded = encoded
             slot.original = alone
         else:  # frames of other codecs may show files, which someone may overwrite
@@ -181,11 +183,11 @@ class Values:
 
     def _keep(self, encoded: Encoded) -> str:
         parts = pack(encoded)
-        if self._store is not None:
+        if self._store is not None and self._writable:
             try:
                 return f"@{self._store.write(parts)}"
             except StoreError as error:
-                self._failed(error)
+                self._give_up(error)
         return f"@{self._spool().write(parts)}"
 
     def _read(self, handle: str, scratch: Path) -> Any:
@@ -206,9 +208,24 @@ class Values:
             if encoded is None or encoded.codec == "json" or _names_main(encoded):
                 return to_handle(value, self._store, name=name)
             return f"@{self._store.write(pack(encoded))}"
-        except (StoreError, CodecError) as error:
-            self._failed(error)
-            return ""
+        except StoreError as error:
+            self._give_up(error)
+        except CodecError as error:
+            self._failed(f"an output is not recorded ({error}); its value is not touched")
+        return ""
+
+    def _give_up(self, error: StoreError) -> None:
+        """Nothing is written to the store any more: each try might wait for a server that is gone."""
+        with self._lock:
+            first, self._writable = self._writable, False
+        if first:
+            self._failed(f"values are not recorded any further ({error}); the run goes on without")
+
+
+def _is_plain(encoded: Encoded) -> bool:
+    """Whether no registered codec had a part in it: then no frame shows a file."""
+    inside = 1 + int(encoded.meta.get("beside", 0))
+    return encoded.codec in _PLAIN_CODECS and len(encoded.frames) <= inside
 
 
 def _names_main(encoded: Encoded) -> bool:

@@ -28,6 +28,7 @@ is a defect of ours and exits with 70.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class GrandpaError(Exception):
@@ -104,9 +105,13 @@ class DeployError(GrandpaError):
 
 
 class TaskError(GrandpaError):
-    """A task failed; the message is the whole report for a person, `task` its id."""
+    """A task failed; the message is the whole report for a person, `task` its id.
+
+    `run`: of an error that ended a local run, the `Run` as far as it came; else None.
+    """
 
     exit_code = 3
+    run: Any = None
 
     def __init__(self, message: str, *, task: str = "") -> None:
         super().__init__(message)

@@ -1,0 +1,118 @@
+"""One entry for a graph: `execute` runs its tasks on threads of this process.
+
+What the pieces do: `plan.py` numbers what has to run, `session.py` conducts it, `graph_tasks.py` is what a
+lane does for one task, by the same `perform` that the container's launcher calls.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from grandpa_kfp_compiler.graph import Call, Graph, TaskOutput
+from grandpa_kfp_runtime.stores import Store, open_store
+from grandpa_kfp_runtime.stores.file import FileStore
+
+from .events import Listener
+from .flatten import flatten
+from .graph_tasks import GraphTasks, Supplies
+from .parameters import bind_parameters
+from .plan import make_plan
+from .record import Record, new_id
+from .run import Run
+from .scratch import Scratch
+from .session import Settings, Tasks, conduct, note
+from .targets import Targets
+from .threads import default_lanes
+from .values import Values
+
+
+def execute(
+    graph: Graph,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    targets: Sequence[str | TaskOutput] | None = None,
+    given: Mapping[str | TaskOutput, Any] | None = None,
+    order: Callable[[Call], float] | None = None,
+    store: Store | str | Path | None = None,
+    listeners: Sequence[Listener] = (),
+    threads: int | None = None,
+    keep_going: bool = False,
+    record: bool = True,
+    root: Path | None = None,
+) -> Run:
+    """Runs a verified graph in this process and returns when it has ended.
+
+    parameters: values by name, checked and converted by type. targets: task ids or outputs that are wanted;
+    only what they need runs, and `Run.targets` holds them (by default every task runs). given: outputs that
+    are known (a task id means its `result`), as values or as `Constant(handle=...)`. order: of ready tasks
+    the one with the lowest goes first, by default the one with the longest path behind it. store: where
+    values of a recorded run go, by default `.grandpa/store`. listeners: called with each event. threads: how
+    many tasks run at once. keep_going: after a failure go on with what does not depend on it. record: write
+    `.grandpa/runs/<id>/`; without it the run leaves nothing behind. root: the folder of `.grandpa`.
+
+    Raises TaskError (the report of the first failure; `run` is how far it came), ParameterError, GraphError,
+    and StoreError for a `store` that cannot be used. Running tasks are given up at the first failure and
+    on Ctrl-C: their threads are daemons, and what they still return is dropped.
+
+    >>> from grandpa_kfp_compiler.graph import NodeParameter, PythonNode, Signature
+    >>> node = PythonNode("operator:neg", "negate", signatures=(("", Signature((NodeParameter("a"),))),),
+    ...                   target=lambda a: -a)
+    >>> graph = Graph("flow", operations=(Call("negate", node, (Constant(2),)),
+    ...               Call("negate-2", node, (TaskOutput("negate"),))), outputs=(("result", TaskOutput("negate-2")),))
+    >>> execute(graph, record=False).value
+    2
+    """
+    flat = flatten(graph)
+    known = {_output(key): value for key, value in (given or {}).items()}
+    wanted = None if targets is None else {target: _output(target) for target in targets}
+    plan = make_plan(
+        flat,
+        None if wanted is None else tuple(wanted.values()),
+        {(output.task, output.output) for output in known},
+    )
+    run = Run(new_id(), graph.name, started=time.time(), graph=graph)
+    opened = _open(store)
+    scratch = Scratch()
+    code = Targets(flat, lambda: scratch.folder("code"))
+    bound = bind_parameters(flat, parameters or {}, code.load_type)
+    kept: Record | None = None
+    if record:
+        kept = Record.create(run, root or Path.cwd(), {"where": graph.where}, lambda text: note(run, text))
+        kept.add("graph.json", lambda: _graph_text(graph))
+        if opened is None and run.folder is not None:
+            opened = FileStore(run.folder.parent.parent / "store")
+    values = Values(
+        plan.uses, spool=scratch.spool, store=opened if record else None, failed=lambda text: note(run, text)
+    )
+    for output, value in known.items():
+        values.give(output.task, output.output, value)
+    work = GraphTasks(run, flat, plan, Supplies(values, bound, code, scratch), wanted)
+    return conduct(
+        run,
+        Tasks(work.runs, plan.waits_for, work.policies, None if order is None else [-order(c) for c in plan.calls]),
+        work,
+        Settings(threads or default_lanes(), keep_going, tuple(listeners)),
+        kept,
+    )
+
+
+def _output(key: str | TaskOutput) -> TaskOutput:
+    return TaskOutput(key) if isinstance(key, str) else key
+
+
+def _open(store: Store | str | Path | None) -> Store | None:
+    """The store, asked once whether it answers: wrong credentials shall not show after an hour."""
+    if store is None:
+        return None
+    opened = open_store(store) if isinstance(store, str | Path) else store
+    opened.exists("A" * 43)
+    return opened
+
+
+def _graph_text(graph: Graph) -> str:
+    from grandpa_kfp_compiler.json_format import dumps
+
+    return dumps(graph)

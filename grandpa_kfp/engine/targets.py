@@ -1,0 +1,61 @@
+"""From a node's key to what is called: the live objects of a traced graph, or the code zip of one from a file."""
+
+from __future__ import annotations
+
+import importlib
+import operator
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from grandpa_kfp_compiler.graph import Graph
+from grandpa_kfp_runtime.errors import PayloadError
+
+
+class Targets:
+    """`load` finds a target by key. folder: where the code zip may be unpacked, asked for when it has to be."""
+
+    def __init__(self, graph: Graph, folder: Callable[[], Path]) -> None:
+        self._code = graph.code
+        self._folder = folder
+        self._loader: Any = None
+        self._known = {key: node.target for key, node in graph.nodes().items() if node.target is not None}
+        if self._code is not None and len(self._known) < len(graph.nodes()):
+            self._open()
+
+    def load(self, key: str) -> Any:
+        """The function or class, its @Node mark taken off. Raises PayloadError where there is none."""
+        target = self._known.get(key)
+        if target is None:
+            target = self._known[key] = self._find(key)
+        return target
+
+    def load_type(self, key: str) -> Any:
+        """The class that a type's name stands for. Raises PayloadError."""
+        if key in self._known:
+            return self._known[key]
+        if self._loader is not None:
+            return self._loader.load(key)
+        return _import(key)
+
+    def _find(self, key: str) -> Any:
+        if self._loader is not None and not key.startswith("grandpa_kfp_runtime."):
+            return self._loader.load(key)
+        found = _import(key)
+        return getattr(found, "__grandpa_node__", found)
+
+    def _open(self) -> None:
+        from grandpa_kfp_runtime import payload
+
+        assert self._code is not None
+        folder = self._folder()
+        payload.unpack(self._code.zip, self._code.sha256, folder)
+        self._loader = payload.Loader(folder)
+
+
+def _import(key: str) -> Any:
+    module, _, qualname = key.partition(":")
+    try:
+        return operator.attrgetter(qualname)(importlib.import_module(module)) if qualname else None
+    except (ImportError, AttributeError) as error:
+        raise PayloadError(f"{key} cannot be found ({error}), and the graph carries no code; pack the graph") from error
