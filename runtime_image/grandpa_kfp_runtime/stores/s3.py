@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..contract import ENV_ACCESS_KEY, ENV_SECRET_KEY, ENV_SESSION_TOKEN
-from ..errors import ObjectCorrupt, ObjectGone, StoreDenied, StoreError, StoreFull, StoreUnavailable
+from ..errors import ObjectCorrupt, StoreDenied, StoreError, StoreFull, StoreUnavailable
 from ..frames import Buffer, reader_of
 from ..typespec import Json
 from .base import OBJECTS, TEMPORARY, Data, buffers_of, check_content, gone, key_of, object_path, record_path
@@ -97,10 +97,9 @@ class S3Store:
     def read(self, key: str) -> Buffer:
         path = object_path(key)
         with self._errors():
-            try:
-                data = self._fetch(self._base + path)
-            except _Missing:
-                raise gone(key, self.uri(key)) from None
+            data = self._fetch(self._base + path)
+        if data is None:
+            raise gone(key, self.uri(key))
         check_content(key, data, self.uri(key))
         return data
 
@@ -131,10 +130,9 @@ class S3Store:
     def get_record(self, path: str) -> Json:
         name = self._base + record_path(path)
         with self._errors():
-            try:
-                data = self._fetch(name)
-            except _Missing:
-                return None
+            data = self._fetch(name)
+        if data is None:
+            return None
         try:
             return json.loads(bytes(data).decode("utf-8", "surrogatepass"))
         except ValueError as error:
@@ -174,8 +172,8 @@ class S3Store:
             part_size=max(_PART_BYTES, -(-size // _MOST_PARTS)),
         )
 
-    def _fetch(self, name: str) -> Buffer:
-        """The whole of it: the first range tells the size, the others follow side by side."""
+    def _fetch(self, name: str) -> Buffer | None:
+        """The whole of it, None where nothing is: the first range tells the size, the others follow side by side."""
         target: bytearray | mmap.mmap | None = None
 
         def begin(size: int) -> memoryview:
@@ -183,7 +181,12 @@ class S3Store:
             target = _space(size)
             return memoryview(target)
 
-        size = self._range(name, 0, begin)
+        try:
+            size = self._range(name, 0, begin)
+        except Exception as error:
+            if _code(error) in _MISSING:
+                return None
+            raise
         if size > _RANGE_BYTES:
             assert target is not None  # begin made it
             starts = range(_RANGE_BYTES, size, _RANGE_BYTES)
@@ -233,13 +236,10 @@ class S3Store:
         """Turns the client's errors into this project's; no text of the client's that could hold a secret."""
         try:
             yield
-        except (StoreError, _Missing):
+        except StoreError:
             raise
         except Exception as error:
-            code = _code(error)
-            if code in _MISSING:
-                raise _Missing from None
-            made = self._explained(code, error)
+            made = self._explained(_code(error), error)
             if made is None:
                 raise
             raise made from error
@@ -263,10 +263,6 @@ class S3Store:
         if code or isinstance(error, ValueError | OSError):
             return StoreError(f"{where}: {code or error}")
         return None
-
-
-class _Missing(ObjectGone):
-    """Nothing is there; the caller knows what it was."""
 
 
 def _client(endpoint: str, region: str, env: Mapping[str, str], read_timeout_s: float) -> Minio:
