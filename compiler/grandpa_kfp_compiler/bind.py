@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 from grandpa_kfp_runtime.contract import Argument, Arguments, Hole, Input, InstanceCall, Interface
 from grandpa_kfp_runtime.errors import CodecError
+from grandpa_kfp_runtime.parameters import kfp_type
 from grandpa_kfp_runtime.typespec import TypeSpec
 
 from .constants import Raw, encode_constant, path_keys
@@ -189,8 +190,6 @@ class _Binder:
         return _plain_input(name) if kind == "handle" else _raw_input(name, type(encoded).__name__)
 
     def _parameter(self, name: str, leaf: ParameterValue) -> Input:
-        from grandpa_kfp_runtime.parameters import kfp_type
-
         spec = self._parameters[leaf.name].type
         if spec == HANDLE:
             return Input(name, path=path_keys(leaf.path))

@@ -85,6 +85,8 @@ def describe(annotation: Any) -> TypeSpec:
     'dict[str, list[int]]'
     >>> str(describe(int | None))
     'int | None'
+    >>> str(describe(Literal["a", 1])), str(describe(Literal[b"a"]))
+    ("Literal['a', 1]", 'bytes')
     """
     if annotation is None or annotation is type(None):
         return NONE
@@ -99,7 +101,7 @@ def describe(annotation: Any) -> TypeSpec:
         members = tuple(describe(arg) for arg in typing.get_args(annotation))
         return ANY if ANY in members else TypeSpec("union", members)
     if origin is Literal:
-        return TypeSpec("literal", values=typing.get_args(annotation))
+        return _describe_literal(typing.get_args(annotation))
     if origin is not None:
         base = describe(origin)
         if base.name in ("any", "Iterable") or not isinstance(origin, type):
@@ -109,6 +111,14 @@ def describe(annotation: Any) -> TypeSpec:
         supertype = getattr(annotation, "__supertype__", None)  # NewType
         return describe(supertype) if supertype is not None else ANY
     return _describe_class(annotation)
+
+
+def _describe_literal(members: tuple[Any, ...]) -> TypeSpec:
+    """Members that JSON lacks (of an enum, bytes) stand for their types: a graph file holds every TypeSpec."""
+    if all(member is None or type(member) in (str, int, bool) for member in members):
+        return TypeSpec("literal", values=members)
+    kinds = tuple(dict.fromkeys(describe(type(member)) for member in members))
+    return kinds[0] if len(kinds) == 1 else TypeSpec("union", kinds)
 
 
 def _describe_class(cls: type) -> TypeSpec:

@@ -1,0 +1,378 @@
+"""From plain JSON data to a graph. `writing.py` holds the other direction, field by field the same.
+
+Everything is looked at: a field of the wrong type, a missing one, an unknown one is a LoadError that
+tells its place in the file (`graph.operations[3].args[0].task`). Whether the graph makes sense, its
+references and types, is for `verify`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from grandpa_kfp_runtime.errors import LoadError, PayloadError
+
+from ..constants import INLINE, PathKey, handle_text
+from ..graph import (
+    ANY,
+    MISSING,
+    NO_OPTIONS,
+    RESULT,
+    Call,
+    Code,
+    Constant,
+    Filled,
+    Graph,
+    Group,
+    Instance,
+    InstanceValue,
+    Json,
+    NodeParameter,
+    Operation,
+    Options,
+    Parameter,
+    ParameterValue,
+    PythonNode,
+    Signature,
+    TaskOutput,
+    TypeSpec,
+    Value,
+)
+from .fields import Broken, Fields, each, flag, mapping_of, pairs_of, text, texts, tuple_of, wrong
+from .writing import FORMAT, VERSION
+
+Nodes = dict[str, PythonNode]
+
+KINDS = ("positional_only", "positional_or_keyword", "var_positional", "keyword_only", "var_keyword")
+
+
+def from_json(data: Json, *, source: str = "the graph file") -> Graph:
+    """The graph that the data describe.
+
+    source: the file, for messages. Raises LoadError, and PayloadError for a damaged code zip.
+    """
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise LoadError(
+            f'{source}: it is no graph file (its "format" is not "{FORMAT}"); `grandpa graph --format json` writes one'
+        )
+    version = data.get("version")
+    if type(version) is int and version > VERSION:
+        raise LoadError(
+            f"{source}: it was written by a newer version of grandpa-kfp (format version {version}, this one reads "
+            f"up to {VERSION}); upgrade grandpa-kfp here, or write the file again with this one"
+        )
+    try:
+        return _file(data)
+    except Broken as broken:
+        place = "".join(broken.path).lstrip(".") or "the whole"
+        raise LoadError(f"{source}: {place}: {broken.message}") from None
+    except RecursionError:
+        raise LoadError(f"{source}: it is nested too deeply for a graph file") from None
+    except PayloadError as error:
+        raise PayloadError(f"{source}: {error}") from None
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+def _file(data: Json) -> Graph:
+    fields = Fields(data)
+    fields.need("format", text)
+    fields.need("version", _version)
+    nodes: tuple[tuple[str, PythonNode], ...] = fields.get("nodes", mapping_of(_node), ())
+    known = {key: replace(node, key=key) for key, node in nodes}
+    code = fields.get("code", _code, None)
+    graph = fields.need("graph", lambda value: _graph(value, known, code))
+    fields.end("format", "version", "graph", "nodes", "code")
+    return graph
+
+
+def _version(value: Json) -> int:
+    if type(value) is not int or value < 1:
+        raise Broken("must be a whole number from 1 on")
+    return value
+
+
+def _code(value: Json) -> Code | None:
+    fields = Fields(value)
+    sha256, python = fields.need("sha256", text), fields.need("python", text)
+    content = fields.need("zip", _base64)
+    fields.end("sha256", "python", "zip")
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise PayloadError(
+            f"its code zip was changed or damaged: its SHA-256 is {found}, but should be {sha256}; write the file again"
+        )
+    return Code(sha256, content, python)
+
+
+def _base64(value: Json) -> bytes:
+    try:
+        return base64.b64decode(text(value), validate=True)
+    except (binascii.Error, ValueError):
+        raise Broken("must be base64") from None
+
+
+def _node(value: Json) -> PythonNode:
+    """A node still without its key, which stands in front of it."""
+    fields = Fields(value)
+    node = PythonNode(
+        "",
+        fields.need("name", text),
+        fields.get("class", flag, False),
+        fields.get("signatures", mapping_of(_signature), ()),
+        fields.get("outputs", texts, (RESULT,)),
+        fields.get("fingerprint", text, ""),
+        fields.get("where", text, ""),
+        fields.get("description", text, ""),
+    )
+    fields.end("name", "class", "signatures", "outputs", "fingerprint", "where", "description")
+    return node
+
+
+def _signature(value: Json) -> Signature:
+    fields = Fields(value)
+    signature = Signature(fields.get("parameters", tuple_of(_node_parameter), ()), fields.get("returns", _type, ANY))
+    fields.end("parameters", "returns")
+    return signature
+
+
+def _node_parameter(value: Json) -> NodeParameter:
+    fields = Fields(value)
+    parameter = NodeParameter(
+        fields.need("name", text),
+        fields.get("kind", _kind, "positional_or_keyword"),
+        fields.get("type", _type, ANY),
+        fields.get("default", flag, False),
+    )
+    fields.end("name", "kind", "type", "default")
+    return parameter
+
+
+def _kind(value: Json) -> str:
+    if value not in KINDS:
+        raise Broken(f"must be one of {', '.join(KINDS)}")
+    return str(value)
+
+
+def _type(value: Json) -> TypeSpec:
+    if type(value) is str:
+        return ANY if value == ANY.name else TypeSpec(value)
+    fields = Fields(value)
+    spec = TypeSpec(
+        fields.need("name", text),
+        fields.get("args", tuple_of(_type), ()),
+        fields.get("bases", texts, ()),
+        fields.get("values", tuple_of(_literal), ()),
+    )
+    fields.end("name", "args", "bases", "values")
+    return spec
+
+
+def _literal(value: Json) -> Json:
+    if isinstance(value, dict | list):
+        wrong(value, "a text, a number, true, false or null")
+    return value
+
+
+# --- the graph -----------------------------------------------------------------------------------
+
+
+def _graph(value: Json, nodes: Nodes, code: Code | None = None) -> Graph:
+    fields = Fields(value)
+    graph = Graph(
+        fields.need("name", text),
+        fields.get("parameters", tuple_of(_parameter), ()),
+        fields.get("instances", tuple_of(lambda item: _instance(item, nodes)), ()),
+        fields.get("operations", tuple_of(lambda item: _operation(item, nodes)), ()),
+        fields.get("outputs", pairs_of(_value), ()),
+        fields.get("description", text, ""),
+        fields.get("where", text, ""),
+        fields.get("returns", _type, ANY),
+        code,
+    )
+    fields.end("name", "parameters", "instances", "operations", "outputs", "description", "where", "returns")
+    return graph
+
+
+def _parameter(value: Json) -> Parameter:
+    fields = Fields(value)
+    parameter = Parameter(
+        fields.need("name", text),
+        fields.get("type", _type, ANY),
+        fields.need("default", _constant) if "default" in fields else MISSING,
+        fields.get("description", text, ""),
+    )
+    fields.end("name", "type", "default", "description")
+    return parameter
+
+
+def _instance(value: Json, nodes: Nodes) -> Instance:
+    fields = Fields(value)
+    instance = Instance(
+        fields.need("id", text),
+        fields.need("node", lambda key: _node_of(key, nodes)),
+        fields.get("args", _values, ()),
+        fields.get("kwargs", _named_values, ()),
+        fields.get("where", text, ""),
+    )
+    fields.end("id", "node", "args", "kwargs", "where")
+    return instance
+
+
+def _node_of(key: Json, nodes: Nodes) -> PythonNode:
+    node = nodes.get(text(key))
+    if node is None:
+        raise Broken(f'"{key}" is not in the table of nodes')
+    return node
+
+
+def _operation(value: Json, nodes: Nodes) -> Operation:
+    fields = Fields(value)
+    if "body" in fields:
+        group = Group(
+            fields.need("id", text),
+            fields.need("body", lambda body: _graph(body, nodes)),
+            fields.get("arguments", _named_values, ()),
+            fields.get("after", texts, ()),
+            fields.get("where", text, ""),
+        )
+        fields.end("id", "body", "arguments", "after", "where")
+        return group
+    call = Call(
+        fields.need("id", text),
+        fields.need("node", lambda key: _node_of(key, nodes)),
+        fields.get("args", _values, ()),
+        fields.get("kwargs", _named_values, ()),
+        fields.get("options", _options, NO_OPTIONS),
+        fields.get("after", texts, ()),
+        fields.get("scope", texts, ()),
+        fields.get("where", text, ""),
+        fields.get("instance", text, ""),
+        fields.get("method", text, ""),
+    )
+    fields.end("id", "node", "args", "kwargs", "options", "after", "scope", "where", "instance", "method")
+    return call
+
+
+def _options(value: Json) -> Options:
+    fields = Fields(value)
+    chosen: dict[str, Any] = {}
+    for name, read in _OPTIONS.items():
+        if name in fields:
+            chosen[name] = fields.need(name, read)
+    fields.end(*_OPTIONS)
+    return Options(**chosen)
+
+
+def _count(value: Json) -> int:
+    if type(value) is not int:
+        wrong(value, "a whole number")
+    return value
+
+
+def _number(value: Json) -> float:
+    if type(value) not in (int, float):
+        wrong(value, "a number")
+    return value  # type: ignore[no-any-return]
+
+
+def _cache(value: Json) -> bool | str:
+    if type(value) not in (bool, str):
+        wrong(value, "true, false or a time such as 1d")
+    return value  # type: ignore[no-any-return]
+
+
+_OPTIONS: dict[str, Callable[[Json], Any]] = {
+    "retries": _count,
+    "timeout_s": _number,
+    "cpu": text,
+    "memory": text,
+    "gpu": _count,
+    "env": mapping_of(text),
+    "image": text,
+    "packages": texts,
+    "secrets": mapping_of(text),
+    "cache": _cache,
+    "version": text,
+    "verbose": flag,
+    "keep": flag,
+}
+
+
+# --- values --------------------------------------------------------------------------------------
+
+
+def _value(value: Json) -> Value:
+    fields = Fields(value)
+    made: Value
+    if "task" in fields:
+        made = TaskOutput(fields.need("task", text), fields.get("output", text, RESULT), fields.get("path", _path, ()))
+        fields.end("task", "output", "path")
+    elif "json" in fields or "handle" in fields:
+        return _constant(value)
+    elif "parameter" in fields:
+        made = ParameterValue(fields.need("parameter", text), fields.get("path", _path, ()))
+        fields.end("parameter", "path")
+    elif "instance" in fields:
+        made = InstanceValue(fields.need("instance", text))
+        fields.end("instance")
+    elif "skeleton" in fields:
+        made = Filled(fields.need("skeleton", _constant), fields.need("holes", tuple_of(_hole)))
+        fields.end("skeleton", "holes")
+    else:
+        raise Broken('must have one of the fields "json", "handle", "task", "parameter", "instance", "skeleton"')
+    return made
+
+
+_values = tuple_of(_value)
+_named_values = pairs_of(_value)
+
+
+def _constant(value: Json) -> Constant:
+    fields = Fields(value)
+    if "json" in fields:
+        constant = fields.need("json", lambda item: Constant(handle=handle_text(Constant(item))))
+        fields.end("json")
+    else:
+        constant = Constant(handle=fields.need("handle", _handle))
+        fields.end("handle")
+    return constant
+
+
+def _handle(value: Json) -> str:
+    handle = text(value)
+    if not handle.startswith(INLINE) or handle.count(":") < 2:
+        raise Broken(f'must be a constant\'s handle, "{INLINE}codec:base64"')
+    return handle
+
+
+def _hole(value: Json) -> tuple[tuple[int, ...], Value]:
+    if type(value) is not list or len(value) != 2:
+        raise Broken("must be a list of a position and a value")
+    (at,) = each((("[0]", value[0]),), tuple_of(_count))
+    (inner,) = each((("[1]", value[1]),), _value)
+    return at, inner
+
+
+def _path(value: Json) -> tuple[Any, ...]:
+    return tuple_of(_path_key)(value)
+
+
+def _path_key(value: Json) -> Any:
+    if type(value) in (str, int):
+        return value
+    fields = Fields(value)
+    handle = fields.need("@", text)
+    fields.end("@")
+    if not handle.startswith(INLINE):
+        try:
+            json.loads(handle)
+        except ValueError:
+            raise Broken("must be a handle: JSON text, or @inline:codec:base64", '["@"]') from None
+    return PathKey({"@": handle})
