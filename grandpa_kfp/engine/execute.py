@@ -89,7 +89,7 @@ def execute(
     )
     for output, value in known.items():
         values.give(output.task, output.output, value)
-    work = GraphTasks(run, flat, plan, Supplies(values, bound, code, scratch), wanted)
+    work = GraphTasks(run, flat, plan, Supplies(values, bound, code, scratch, str(root or Path.cwd())), wanted)
     return conduct(
         run,
         Tasks(work.runs, plan.waits_for, work.policies, None if order is None else [-order(c) for c in plan.calls]),
@@ -115,4 +115,4 @@ def _open(store: Store | str | Path | None) -> Store | None:
 def _graph_text(graph: Graph) -> str:
     from grandpa_kfp_compiler.json_format import dumps
 
-    return dumps(graph)
+    return str(dumps(graph))

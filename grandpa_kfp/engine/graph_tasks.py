@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from grandpa_kfp_compiler.bind import Bound, bind
 from grandpa_kfp_compiler.graph import Call, Constant, Graph, PythonNode, TaskOutput, Value
 from grandpa_kfp_runtime.codecs import summary
 from grandpa_kfp_runtime.context import TaskContext, activate
-from grandpa_kfp_runtime.errors import TaskError
+from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
 from grandpa_kfp_runtime.task import call as run_call
 from grandpa_kfp_runtime.task import perform
 
@@ -35,23 +36,28 @@ from .values import Values
 
 @dataclass(frozen=True, slots=True)
 class Supplies:
-    """Where tasks get what they need: values of other tasks, parameters, code, room on disk."""
+    """Where tasks get what they need: values of other tasks, parameters, code, room on disk.
+
+    root: the folder that reports name files from.
+    """
 
     values: Values
     parameters: Mapping[str, Constant]
     code: Targets
     scratch: Scratch
+    root: str = ""
 
 
 class _Attempt:
     """One attempt under way."""
 
-    __slots__ = ("context", "held", "inputs")
+    __slots__ = ("context", "held", "inputs", "thread")
 
     def __init__(self, context: TaskContext) -> None:
         self.context = context
         self.held: list[Callable[[], None]] = []  # how to let go of the process's environment
         self.inputs: dict[str, Any] = {}
+        self.thread = threading.get_ident()
 
 
 class GraphTasks:
@@ -99,9 +105,18 @@ class GraphTasks:
         return self._supplies.values.publish(self._plan.calls[task].id, result)
 
     def report(self, task: int, attempt: int, error: BaseException) -> TaskError:
-        under_way = self._attempts.get(task)
-        inputs = under_way.inputs if under_way is not None else {}
-        return failure(self._plan.calls[task], self._run.id, attempt, error, inputs)
+        under_way = self._attempts[task]
+        running = isinstance(error, TaskTimeout)
+        return failure(
+            self._plan.calls[task],
+            self._run.id,
+            attempt,
+            error,
+            inputs=under_way.inputs,
+            handles=self._handles(self._plan.bounds[task]),
+            root=self._supplies.root,
+            frame=sys._current_frames().get(under_way.thread) if running else None,
+        )
 
     def give_up(self, task: int, attempt: int) -> None:
         """A thread cannot be stopped: it goes on, but it holds nothing that others wait for."""
@@ -163,16 +178,24 @@ class GraphTasks:
     # --- one attempt -------------------------------------------------------------------------------
 
     def _inputs(self, bound: Bound, context: TaskContext, *, again: bool) -> dict[str, Any]:
-        values, parameters = self._supplies.values, self._supplies.parameters
+        values = self._supplies.values
         inputs: dict[str, Any] = {}
         for name, leaf in bound.sources:
-            kind = type(leaf)
-            if kind is TaskOutput:
+            if isinstance(leaf, TaskOutput):
                 inputs[name] = values.fetch(leaf.task, leaf.output, again=again, scratch=context.scratch_dir)
             else:
-                constant = leaf if kind is Constant else parameters[leaf.name]
+                constant = leaf if isinstance(leaf, Constant) else self._supplies.parameters[leaf.name]
                 inputs[name] = values.constant(constant, name, scratch=context.scratch_dir)
         return inputs
+
+    def _handles(self, bound: Bound) -> dict[str, str]:
+        """The handles of a task's inputs, where the tasks that made them were recorded."""
+        found = {}
+        for name, leaf in bound.sources:
+            maker = self._run.tasks.get(leaf.task) if isinstance(leaf, TaskOutput) else None
+            if maker is not None and isinstance(leaf, TaskOutput) and leaf.output in maker.outputs:
+                found[name] = maker.outputs[leaf.output]
+        return found
 
     def _enter(self, task: int, under_way: _Attempt) -> None:
         if self._settings is not None and self._settings[task]:

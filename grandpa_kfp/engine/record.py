@@ -81,10 +81,12 @@ class Record:
                 self.fail(error)
 
     def write(self, batch: Sequence[Event]) -> None:
-        """Appends events; called by the journal's thread alone."""
+        """Appends events, those of waiting left out; called by the journal's thread alone."""
         if self.alive and self._events is not None:
             try:
-                data = "".join([event_line(event) for event in batch]).encode("utf-8", "surrogatepass")
+                data = "".join([event_line(event) for event in batch if type(event) is not events.TaskQueued]).encode(
+                    "utf-8", "surrogatepass"
+                )
                 while data:  # an unbuffered file may take a part
                     data = data[self._events.write(data) :]
             except Exception as error:
@@ -150,6 +152,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+_QUOTE = json.encoder.encode_basestring_ascii
 _NAMES: dict[type[Event], tuple[str, ...]] = {kind: tuple(item.name for item in fields(kind)) for kind in (
     events.RunStarted, events.TaskQueued, events.TaskStarted, events.TaskFinished, events.TaskRetried,
     events.TaskFailed, events.TaskDropped, events.RunFinished,
@@ -162,6 +165,14 @@ def event_line(event: Event) -> str:
     >>> event_line(events.TaskStarted(1.5, "add", 1))
     '{"event":"TaskStarted","at":1.5,"task":"add","attempt":1}\\n'
     """
+    if isinstance(event, events.TaskStarted):  # the two kinds that every task has, four times as fast
+        return f'{{"event":"TaskStarted","at":{event.at!r},"task":{_QUOTE(event.task)},"attempt":{event.attempt}}}\n'
+    if isinstance(event, events.TaskFinished):
+        outputs = ",".join([f"{_QUOTE(name)}:{_QUOTE(handle)}" for name, handle in event.outputs.items()])
+        return (
+            f'{{"event":"TaskFinished","at":{event.at!r},"task":{_QUOTE(event.task)},"attempt":{event.attempt},'
+            f'"duration_s":{event.duration_s!r},"outputs":{{{outputs}}}}}\n'
+        )
     kind = type(event)
     line: dict[str, Any] = {"event": kind.__name__}
     for name in _NAMES[kind]:

@@ -1,25 +1,48 @@
-"""What is said of a task that failed: the launcher's report, made here for tasks of this process."""
+"""What is said of a task that failed, in the words of the container's launcher."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any
 
 from grandpa_kfp_compiler.graph import Call
-from grandpa_kfp_runtime.errors import GrandpaError, TaskError, TaskTimeout
+from grandpa_kfp_runtime.errors import RunCancelled, TaskError, TaskTimeout
 
 
-def failure(call: Call, run_id: str, attempt: int, error: BaseException, inputs: Mapping[str, Any]) -> TaskError:
-    """The error that the run raises; what the node raised is its `__cause__`."""
-    import traceback
+def failure(
+    call: Call,
+    run_id: str,
+    attempt: int,
+    error: BaseException,
+    *,
+    inputs: Mapping[str, Any],
+    handles: Mapping[str, str],
+    root: str = "",
+    frame: FrameType | None = None,
+) -> TaskError:
+    """The error that the run raises: the whole report as its text, what the node raised as its `__cause__`.
 
-    from grandpa_kfp_runtime.codecs import summary
+    inputs: the values that arrived, by name; handles: theirs, where they have any; root: the folder that
+    files are named from; frame: where the task's thread is, for one that has not ended.
+    """
+    from grandpa_kfp_runtime.failure import describe_inputs, format_report, report
+    from grandpa_kfp_runtime.redaction import Redactor
 
-    where = f" ({call.where})" if call.where else ""
-    lines = [f"{call.id}{where} failed: {type(error).__name__}: {error}"]
-    lines += [f"  {name} = {summary(value)}" for name, value in inputs.items()]
-    if not isinstance(error, GrandpaError):
-        lines.append("".join(traceback.format_exception(error)).rstrip())
-    made = (TaskTimeout if isinstance(error, TaskTimeout) else TaskError)("\n".join(lines), task=call.id)
+    record = report(
+        error,
+        task=call.id,
+        node=call.node.key,
+        where=call.where or call.node.where,
+        inputs=describe_inputs(inputs),
+        handles=handles,
+        run_id=run_id,
+        attempt=attempt,
+        root=root,
+        frame=frame,
+        redactor=Redactor.from_env(names=[name for name, _ in call.options.secrets or ()]),
+    )
+    kind = type(error) if isinstance(error, TaskTimeout | RunCancelled) else TaskError
+    made = kind(format_report(record), task=call.id)
     made.__cause__ = error
     return made

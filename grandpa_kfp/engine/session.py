@@ -75,7 +75,7 @@ def conduct(run: Run, tasks: Tasks, work: Work, settings: Settings, record: Reco
     def queued(task: int) -> None:
         journal.tell(TaskQueued(time.time(), tasks.runs[task].id))
 
-    ready = queued if journal.active else None
+    ready = queued if settings.listeners else None  # the record leaves these out
     dispatcher = Dispatcher(schedule, executor, keep_going=settings.keep_going, ready=ready)
     crash = dispatcher.crash
     attempts.connect(dispatcher, executor)

@@ -36,7 +36,9 @@ class Targets:
             return self._known[key]
         if self._loader is not None:
             return self._loader.load(key)
-        return _import(key)
+        from grandpa_kfp_runtime.parameters import load_class
+
+        return load_class(key)
 
     def _find(self, key: str) -> Any:
         if self._loader is not None and not key.startswith("grandpa_kfp_runtime."):

@@ -1,0 +1,130 @@
+"""The functions that users call: run, compile and launch a workflow. Thin: each calls one thing below it.
+
+Everything is imported when it is used, so that `import grandpa_kfp` stays light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from grandpa_kfp_compiler.graph import Call, TaskOutput
+    from grandpa_kfp_runtime.stores import Store
+
+    from .engine.events import Listener
+    from .engine.run import Run
+
+
+def run(
+    workflow: Any,
+    params: Mapping[str, Any] | None = None,
+    *,
+    threads: int | None = None,
+    store: Store | str | Path | None = None,
+    keep_going: bool = False,
+    record: bool = True,
+    listeners: Sequence[Listener] = (),
+    targets: Sequence[str | TaskOutput] | None = None,
+    given: Mapping[str | TaskOutput, Any] | None = None,
+    order: Callable[[Call], float] | None = None,
+    root: str | Path | None = None,
+) -> Run:
+    """Runs a workflow (or component, node, or Graph) on threads of this process.
+
+    params: values of its parameters by name. threads: tasks at once, by default the number of cores and
+    four. store: a folder, `memory:` or `s3://bucket/prefix?endpoint=...` for the recorded values, by default
+    `.grandpa/store`. keep_going: after a failure go on with what does not depend on it. record: keep graph,
+    events, times and handles in `.grandpa/runs/`. listeners: called with each event. targets, given,
+    order: see `engine.execute`. root: where `.grandpa` lies, by default the project's root.
+
+    Returns the `Run`: `.value`, `.tasks` by id, `.id`.
+    Raises ParameterError, TraceError, GraphError before anything runs, and TaskError for the first task
+    that fails, with its report as text, what the node raised as `__cause__`, and the `run` as far as it came.
+
+    >>> from grandpa_kfp import Node, Workflow
+    >>> @Node
+    ... def square(x: int) -> int:
+    ...     return x * x
+    >>> @Workflow
+    ... def pipeline(x: int = 3):
+    ...     return square(square(x))
+    >>> run(pipeline, {"x": 2}, record=False).value
+    16
+    """
+    from grandpa_kfp_compiler.graph import Graph
+    from grandpa_kfp_compiler.verify import verified
+
+    from .engine.execute import execute
+
+    if isinstance(workflow, Graph):
+        graph, parameters = workflow, params
+    else:
+        from .tracing import trace
+
+        graph, parameters = trace(workflow, params or {}), None
+    return execute(
+        verified(graph),
+        parameters,
+        targets=targets,
+        given=given,
+        order=order,
+        store=store,
+        listeners=(*getattr(workflow, "callbacks", ()), *listeners),
+        threads=threads,
+        keep_going=keep_going,
+        record=record,
+        root=Path(root) if root is not None else _root_of(workflow),
+    )
+
+
+class TemplateParser:
+    """Runs workflows and returns their values: `TemplateParser(threads_per_process=4)(pipeline, a=4)`.
+
+    process_count: worker processes, 0 for none: everything runs on threads of this process.
+    threads_per_process: tasks at once in each. options: as of `run`.
+
+    >>> from grandpa_kfp import Node, Workflow
+    >>> @Node
+    ... def add(a: int, b: int) -> int:
+    ...     return a + b
+    >>> @Workflow
+    ... def pipeline(a: int = 10, b: int = 2):
+    ...     return add(add(a, b), b)
+    >>> TemplateParser(threads_per_process=2, record=False)(pipeline, a=4)
+    8
+    """
+
+    def __init__(self, process_count: int = 0, threads_per_process: int | None = None, **options: Any) -> None:
+        self._threads = _lanes(process_count, threads_per_process)
+        self._options = options
+
+    def __call__(self, workflow: Any, /, **params: Any) -> Any:
+        """The workflow's value for these parameters. Raises as `run` does."""
+        return run(workflow, params, threads=self._threads, **self._options).value
+
+
+def _lanes(process_count: int, threads_per_process: int | None) -> int | None:
+    """Tasks at once. Worker processes are an executor of their own, which this version does not have."""
+    from grandpa_kfp_runtime.errors import ParameterError
+
+    for name, value, least in (("process_count", process_count, 0), ("threads_per_process", threads_per_process, 1)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise ParameterError(f"TemplateParser: {name} must be a whole number of at least {least}, but is {value!r}")
+    if process_count:
+        raise ParameterError(
+            f"TemplateParser: process_count={process_count} asks for worker processes, which this version of "
+            "grandpa-kfp does not have; use process_count=0 and threads_per_process"
+        )
+    return threads_per_process
+
+
+def _root_of(workflow: Any) -> Path:
+    """The root of the project that the workflow is defined in; of a notebook or graph the current folder."""
+    from grandpa_kfp_runtime.project import find_root
+
+    function = getattr(workflow, "fn", workflow)
+    code = getattr(function, "__code__", None)
+    file = Path(code.co_filename) if code is not None else None
+    return find_root(file if file is not None and file.is_file() else Path.cwd() / "pipeline.py")
