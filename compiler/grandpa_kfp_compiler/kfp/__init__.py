@@ -80,8 +80,8 @@ def _notes(graph: Graph, prepared: Graph, pipeline: Pipeline, plan: CodePlan) ->
     for before, after in zip(graph.parameters, prepared.parameters, strict=True):
         if before.type != after.type:
             notes.append(
-                f"parameter {before.name}: its default holds `{{{{`, `}}}}` or `$$(`, which the cluster replaces, so it "
-                "travels as JSON text, and is JSON text in Kubeflow's form too"
+                f"parameter {before.name}: its default holds `{{{{`, `}}}}` or `$$(`, which the cluster replaces, "
+                "so it travels as JSON text, and is JSON text in Kubeflow's form too"
             )
     lasting = [call for call in graph.calls() if isinstance(call.options.cache, str)]
     if lasting:

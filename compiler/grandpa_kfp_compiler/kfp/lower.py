@@ -68,10 +68,13 @@ class _Lowering:
             if isinstance(operation, Group):
                 room.given[operation.id] = _output_names(operation.body)
         tasks = tuple([self._task(operation, room) for operation in graph.operations])
+        named = _output_names(graph)
         outputs = tuple(
-            (_output_names(graph)[name], keys[value.task], room.output(value))
-            for name, value in graph.outputs
-            if isinstance(value, TaskOutput)
+            [
+                (named[name], keys[value.task], room.output(value))
+                for name, value in graph.outputs
+                if type(value) is TaskOutput
+            ]
         )
         return Dag(key, parameters, tasks, outputs)
 

@@ -8,6 +8,7 @@ NAME_LIMIT = 100
 """Argo stops at 128 characters, and KFP appends to a name."""
 
 _OTHER = re.compile(r"[^a-z0-9]+")
+_CLEAN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def sanitise(text: str, *, fallback: str = "task") -> str:
@@ -36,7 +37,7 @@ class Names:
         >>> names.pick("add"), names.pick("Add"), names.pick("sub")
         ('add-2', 'add-3', 'sub')
         """
-        name = text if text.isalnum() and text.isascii() and text.islower() else sanitise(text, fallback=fallback)
+        name = text if _CLEAN.fullmatch(text) and len(text) <= NAME_LIMIT else sanitise(text, fallback=fallback)
         if name in self._taken:
             number = self._next.get(name, 2)
             while f"{name}-{number}" in self._taken:

@@ -114,7 +114,8 @@ def _too_large(task: Task, size: int) -> str:
         if constants * 2 > size
         else f"it takes {len(task.inputs)} inputs of its own; pass the Refs as one list"
     )
-    return f"{task.key}{where}: its inputs take {size:,} bytes, and Linux ends an argument at {ARGUMENT_LIMIT_BYTES:,}: {advice}"
+    limit = f"Linux ends an argument at {ARGUMENT_LIMIT_BYTES:,}"
+    return f"{task.key}{where}: its inputs take {size:,} bytes, and {limit}: {advice}"
 
 
 def check_upload(text: str) -> None:

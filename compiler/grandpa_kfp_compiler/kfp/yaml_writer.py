@@ -19,7 +19,7 @@ Plain = Any
 WIDTH = 110
 """A mapping or list that fits into this many columns stands on one line."""
 
-_BARE = re.compile(r"(?:--)?[A-Za-z_/][A-Za-z0-9_./-]*")
+_BARE = re.compile(r"-?-?[A-Za-z_/][A-Za-z0-9_./-]*")
 _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _UNPRINTABLE = re.compile("[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -13,7 +13,7 @@ Why: Argo with its full CRDs holds 200 Argo tasks in one DAG, two for each of ou
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..graph import (
     HANDLE,
@@ -29,7 +29,6 @@ from ..graph import (
     ParameterValue,
     TaskOutput,
     Value,
-    dependencies,
     inputs_of,
     leaves,
     values_of,
@@ -40,50 +39,82 @@ from .weights import TASK_BYTES, input_bytes
 DAG_TASKS = 100
 ROOT_TASKS = 96
 DAG_BYTES = 96 * 1024
+DAG_INPUTS = 300
+"""What one group may read from outside; its own inputs are one argument too."""
 
 
 def nest_groups(graph: Graph) -> Graph:
     """The graph in groups where it is too large for one DAG; see the module."""
-    level = 1
+    level, inputs = 1, DAG_INPUTS
     while True:
         instances = {instance.id: instance for instance in graph.instances}
         weights = [TASK_BYTES + input_bytes(operation, instances) for operation in graph.operations]
         if len(weights) <= ROOT_TASKS and sum(weights) <= DAG_BYTES:
             return graph
-        nested = _nest_once(graph, dict(zip((o.id for o in graph.operations), weights, strict=True)), instances, level)
-        if len(nested.operations) == len(graph.operations) and not any(isinstance(o, Call) for o in graph.operations):
-            return graph  # groups of groups would gain nothing
-        graph, level = nested, level + 1
+        flow = _Flow(graph, instances, dict(zip((o.id for o in graph.operations), weights, strict=True)))
+        intervals = list(_intervals(flow, DAG_TASKS if level == 1 else -(-len(weights) // ROOT_TASKS), inputs))
+        if len(intervals) < len(weights) or any(isinstance(operation, Call) for operation in graph.operations):
+            graph, level = _nest_once(flow, intervals, level), level + 1
+        elif len(weights) > ROOT_TASKS:
+            inputs *= 2  # the count is the cluster's law, the width may do
+        else:
+            return graph  # single operations are too large: the lowering names them
 
 
-def _nest_once(graph: Graph, weights: dict[str, int], instances: dict[str, Instance], level: int) -> Graph:
-    waits = dependencies(graph)
-    ordered = in_order(graph, waits)
-    intervals = list(_intervals(ordered, weights))
+@dataclass(slots=True)
+class _Flow:
+    """One level's graph with what is asked of it again and again."""
+
+    graph: Graph
+    instances: dict[str, Instance]
+    weights: dict[str, int]
+    waits: dict[str, tuple[str, ...]] = field(init=False)
+    ordered: tuple[Operation, ...] = field(init=False)
+    reads: dict[str, list[TaskOutput | ParameterValue]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reads = {o.id: list(inputs_of(o, self.instances)) for o in self.graph.operations}
+        self.waits = {
+            o.id: (*dict.fromkeys([v.task for v in self.reads[o.id] if isinstance(v, TaskOutput)]), *o.after)
+            for o in self.graph.operations
+        }
+        self.ordered = in_order(self.graph, self.waits)
+
+
+def _intervals(flow: _Flow, longest: int, inputs: int) -> Iterator[Sequence[Operation]]:
+    """Of about equal length, each within the bounds (a single operation may be above them)."""
+    operations = flow.ordered
+    count = -(-len(operations) // longest)
+    length = -(-len(operations) // count)
+    start = total = 0
+    inside: set[str] = set()
+    outside: set[str] = set()
+    for index, operation in enumerate(operations):
+        weight = flow.weights[operation.id]
+        reads = {needed for needed in flow.waits[operation.id] if needed not in inside}
+        full = index - start == length or total + weight > DAG_BYTES or len(outside | reads) > inputs
+        if index > start and full:
+            yield operations[start:index]
+            start, total = index, 0
+            inside, outside, reads = set(), set(), set(flow.waits[operation.id])
+        total += weight
+        inside.add(operation.id)
+        outside |= reads
+    yield operations[start:]
+
+
+def _nest_once(flow: _Flow, intervals: Sequence[Sequence[Operation]], level: int) -> Graph:
+    graph = flow.graph
     names = _group_names(graph, level)
     homes = {o.id: name for interval, name in zip(intervals, names, strict=False) for o in interval}
-    crossing = _outputs_read_outside(graph, ordered, homes, instances)
+    crossing = _outputs_read_outside(flow, homes)
     given: dict[str, list[tuple[str, str]]] = {}
     for source in crossing:
         given.setdefault(homes[source[0]], []).append(source)
     outside = _Outside(homes, crossing, given)
-    groups = tuple(_group(interval, homes[interval[0].id], graph, instances, waits, outside) for interval in intervals)
+    groups = tuple(_group(interval, homes[interval[0].id], flow, outside) for interval in intervals)
     outputs = tuple((name, outside.translate(value)) for name, value in graph.outputs)
     return replace(graph, operations=groups, instances=(), outputs=outputs)
-
-
-def _intervals(operations: Sequence[Operation], weights: dict[str, int]) -> Iterator[Sequence[Operation]]:
-    """Of about equal length, each within the bounds (a single operation may be above the bytes)."""
-    count = -(-len(operations) // DAG_TASKS)
-    length = -(-len(operations) // count)
-    start = total = 0
-    for index, operation in enumerate(operations):
-        weight = weights[operation.id]
-        if index > start and (index - start == length or total + weight > DAG_BYTES):
-            yield operations[start:index]
-            start, total = index, 0
-        total += weight
-    yield operations[start:]
 
 
 def _group_names(graph: Graph, level: int) -> Iterator[str]:
@@ -96,12 +127,10 @@ def _group_names(graph: Graph, level: int) -> Iterator[str]:
             yield name
 
 
-def _outputs_read_outside(
-    graph: Graph, operations: Sequence[Operation], homes: dict[str, str], instances: dict[str, Instance]
-) -> dict[tuple[str, str], str]:
+def _outputs_read_outside(flow: _Flow, homes: dict[str, str]) -> dict[tuple[str, str], str]:
     """(task, output) read outside its group -> the name it goes by there."""
     names: dict[tuple[str, str], str] = {}
-    taken = {parameter.name for parameter in graph.parameters}
+    taken = {parameter.name for parameter in flow.graph.parameters}
 
     def cross(value: TaskOutput) -> None:
         key = (value.task, value.output)
@@ -114,12 +143,12 @@ def _outputs_read_outside(
             taken.add(name)
             names[key] = name
 
-    for operation in operations:
+    for operation in flow.ordered:
         home = homes[operation.id]
-        for value in inputs_of(operation, instances):
+        for value in flow.reads[operation.id]:
             if isinstance(value, TaskOutput) and homes[value.task] != home:
                 cross(value)
-    for _, output in graph.outputs:
+    for _, output in flow.graph.outputs:
         for leaf in leaves(output):
             if isinstance(leaf, TaskOutput):
                 cross(leaf)
@@ -147,18 +176,11 @@ class _Outside:
         return value
 
 
-def _group(
-    interval: Sequence[Operation],
-    name: str,
-    graph: Graph,
-    instances: dict[str, Instance],
-    waits: dict[str, tuple[str, ...]],
-    outside: _Outside,
-) -> Group:
+def _group(interval: Sequence[Operation], name: str, flow: _Flow, outside: _Outside) -> Group:
     inside = _Inside(outside, {operation.id for operation in interval}, {})
     operations = tuple(inside.operation(operation) for operation in interval)
-    used = tuple(inside.instance(instances[id_]) for id_ in _instances_of(interval, instances))
-    types = {parameter.name: parameter for parameter in graph.parameters}
+    used = tuple(inside.instance(flow.instances[id_]) for id_ in _instances_of(interval, flow.instances))
+    types = {parameter.name: parameter for parameter in flow.graph.parameters}
     body = Graph(
         name,
         tuple(
@@ -168,12 +190,12 @@ def _group(
         used,
         operations,
         tuple((outside.names[source], TaskOutput(*source)) for source in outside.given.get(name, ())),
-        where=graph.where,
+        where=flow.graph.where,
     )
     after = dict.fromkeys(
         outside.homes[needed] for operation in interval for needed in operation.after if needed not in inside.ids
     )
-    return Group(name, body, tuple(inside.arguments.items()), tuple(after), graph.where)
+    return Group(name, body, tuple(inside.arguments.items()), tuple(after), flow.graph.where)
 
 
 def _instances_of(interval: Iterable[Operation], instances: dict[str, Instance]) -> list[str]:

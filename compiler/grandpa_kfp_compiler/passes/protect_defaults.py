@@ -1,7 +1,7 @@
 """Defaults of workflow parameters that the cluster would rewrite.
 
 Before: a parameter of a type that KFP has (`str`, `list`, `dict`) may have a default that holds `{{`,
-    `}}` or `$$(`, which Argo and Kubernetes replace wherever they meet them.
+    `}}` or `$$(`, which Argo and Kubernetes replace wherever they meet them, or be infinite.
 After: such a parameter's type is `... | None`, which KFP does not have, so that it travels as JSON text,
     and JSON can spell these characters in another way.
 Why: the default must arrive unchanged, and a parameter that a person edits in the UI cannot be a handle.
@@ -10,9 +10,11 @@ Why: the default must arrive unchanged, and a parameter that a person edits in t
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
+from grandpa_kfp_runtime.parameters import kfp_type
 from grandpa_kfp_runtime.typespec import NONE, TypeSpec
 
 from ..graph import MISSING, Constant, Graph, Parameter
@@ -25,9 +27,7 @@ def protect_defaults(graph: Graph) -> Graph:
 
 
 def _protect(parameter: Parameter) -> Parameter:
-    if parameter.default is MISSING or not is_rewritten(_value(parameter.default)):
-        return parameter
-    if parameter.type.name == "union" and NONE in parameter.type.args:
+    if parameter.default is MISSING or kfp_type(parameter.type) is None or not is_rewritten(_value(parameter.default)):
         return parameter
     return replace(parameter, type=TypeSpec("union", (parameter.type, NONE)))
 
@@ -38,13 +38,15 @@ def _value(default: Any) -> Any:
 
 
 def is_rewritten(value: Any) -> bool:
-    """Whether a string in `value` holds what Argo or Kubernetes replace.
+    """Whether `value` holds text that Argo or Kubernetes replace, or a number that KFP does not have.
 
     >>> is_rewritten(["a", {"b": "x{{y}}"}]), is_rewritten("$(HOME)"), is_rewritten("$$(HOME)")
     (True, False, True)
     """
     if isinstance(value, str):
         return "{{" in value or "}}" in value or "$$(" in value
+    if isinstance(value, float):
+        return not math.isfinite(value)
     if isinstance(value, dict):
         return any(is_rewritten(key) or is_rewritten(item) for key, item in value.items())
     return isinstance(value, list | tuple) and any(map(is_rewritten, value))

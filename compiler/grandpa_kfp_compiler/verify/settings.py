@@ -140,7 +140,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def parameter_mistakes(parameter: Parameter) -> Iterator[str]:
     """What is wrong with a parameter's name or default."""
-    if not parameter.name.isidentifier():
+    if parameter.type != HANDLE and not parameter.name.isidentifier():  # a group's names for outputs are its own
         yield f"{parameter.name!r} is no name that Python takes for a parameter"
     default = parameter.default
     if not isinstance(default, Constant) or parameter.type == HANDLE:
