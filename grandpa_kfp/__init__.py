@@ -1,1 +1,84 @@
-"""Write ordinary Python nodes, run them here, compile the same file to Kubeflow Pipelines."""
+"""grandpa-kfp: write ordinary Python nodes, run them on your machine, compile the same file to Kubeflow Pipelines.
+
+The public names; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from grandpa_kfp_runtime.codecs import register_codec as register_codec
+    from grandpa_kfp_runtime.context import current as current
+    from grandpa_kfp_runtime.errors import CodecError as CodecError
+    from grandpa_kfp_runtime.errors import CompileError as CompileError
+    from grandpa_kfp_runtime.errors import DeployError as DeployError
+    from grandpa_kfp_runtime.errors import GrandpaError as GrandpaError
+    from grandpa_kfp_runtime.errors import GraphError as GraphError
+    from grandpa_kfp_runtime.errors import LoadError as LoadError
+    from grandpa_kfp_runtime.errors import ObjectCorrupt as ObjectCorrupt
+    from grandpa_kfp_runtime.errors import ObjectGone as ObjectGone
+    from grandpa_kfp_runtime.errors import ParameterError as ParameterError
+    from grandpa_kfp_runtime.errors import PayloadError as PayloadError
+    from grandpa_kfp_runtime.errors import RunCancelled as RunCancelled
+    from grandpa_kfp_runtime.errors import StoreDenied as StoreDenied
+    from grandpa_kfp_runtime.errors import StoreError as StoreError
+    from grandpa_kfp_runtime.errors import StoreFull as StoreFull
+    from grandpa_kfp_runtime.errors import StoreUnavailable as StoreUnavailable
+    from grandpa_kfp_runtime.errors import TaskError as TaskError
+    from grandpa_kfp_runtime.errors import TaskTimeout as TaskTimeout
+    from grandpa_kfp_runtime.errors import TraceError as TraceError
+    from grandpa_kfp_runtime.files import File as File
+
+    from .api import TemplateParser as TemplateParser
+    from .api import compile as compile
+    from .api import run as run
+    from .components import Component as Component
+    from .growing import resolve as resolve
+    from .launching import launch as launch
+    from .nodes import Node as Node
+    from .refs import Ref as Ref
+    from .statics import Static as Static
+    from .tracing import trace as trace
+    from .workflows import Workflow as Workflow
+
+_ERRORS = (
+    "CodecError", "CompileError", "DeployError", "GrandpaError", "GraphError", "LoadError", "ObjectCorrupt",
+    "ObjectGone", "ParameterError", "PayloadError", "RunCancelled", "StoreDenied", "StoreError", "StoreFull",
+    "StoreUnavailable", "TaskError", "TaskTimeout", "TraceError",
+)  # fmt: skip
+_HOMES = {
+    "Component": "grandpa_kfp.components",
+    "File": "grandpa_kfp_runtime.files",
+    "Node": "grandpa_kfp.nodes",
+    "Ref": "grandpa_kfp.refs",
+    "Static": "grandpa_kfp.statics",
+    "TemplateParser": "grandpa_kfp.api",
+    "Workflow": "grandpa_kfp.workflows",
+    "compile": "grandpa_kfp.api",
+    "current": "grandpa_kfp_runtime.context",
+    "launch": "grandpa_kfp.launching",
+    "register_codec": "grandpa_kfp_runtime.codecs",
+    "resolve": "grandpa_kfp.growing",
+    "run": "grandpa_kfp.api",
+    "trace": "grandpa_kfp.tracing",
+    **dict.fromkeys(_ERRORS, "grandpa_kfp_runtime.errors"),
+}
+
+__version__ = "0.1.0"
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'grandpa_kfp' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,161 @@
+"""The origins that Refs point to: a task of a trace, a call outside of one, a parameter.
+
+Plain records without behaviour of their own; `tracing` makes the first and the last, `growing` runs the
+second. `recorder` is the one ContextVar that says who takes down a call.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from grandpa_kfp_compiler.graph import NO_OPTIONS, Options
+
+from .arguments import Opened
+from .definitions import Definition
+from .refs import Origin, Ref
+
+if TYPE_CHECKING:
+    from .classes import Instance
+    from .tracing import Tracer
+    from .workflows import WorkflowFunction
+
+
+class TracedCall(Origin):
+    """A task that a trace recorded; `name` is its id."""
+
+    __slots__ = ("definition", "method")
+
+    def __init__(self, tracer: Tracer, name: str, where: str, definition: Definition, method: str) -> None:
+        self.tracer = tracer
+        self.name = name
+        self.where = where
+        self.outputs = definition.outputs
+        self.definition = definition
+        self.method = method
+
+    def annotation(self) -> Any:
+        return self.definition.returns(self.method)
+
+
+class ParameterOrigin(Origin):
+    """A parameter of the workflow that is traced."""
+
+    __slots__ = ("_annotation",)
+
+    def __init__(self, tracer: Tracer, name: str, annotation: Any, where: str) -> None:
+        self.tracer = tracer
+        self.name = name
+        self.where = where
+        self.outputs = None
+        self._annotation = annotation
+
+    def annotation(self) -> Any:
+        return self._annotation
+
+    def describe(self) -> str:
+        return f"the workflow's parameter {self.name}"
+
+    def advice(self) -> str:
+        annotation = self._annotation
+        shown = "..." if annotation is Any else getattr(annotation, "__name__", str(annotation))
+        return f", or fix the parameter while tracing: `{self.name}: Static[{shown}]`"
+
+
+class FreeCall(Origin):
+    """A call outside a trace, run when somebody resolves it. It runs once; `value` is then kept.
+
+    instance: of a class node's call; args, kwargs: taken apart at the call; parent: the call whose body
+    made this one; state: one of NEW, RUNNING, GROWN (its body has returned Refs), DONE.
+    """
+
+    __slots__ = (
+        "after", "args", "definition", "instance", "kwargs", "method", "options", "owner", "parent", "pending",
+        "state", "value",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        definition: Definition,
+        method: str,
+        instance: Instance | None,
+        args: tuple[Opened, ...],
+        kwargs: tuple[tuple[str, Opened], ...],
+        where: str,
+        *,
+        name: str = "",
+        options: Options = NO_OPTIONS,
+        after: tuple[Ref[Any], ...] = (),
+        parent: FreeCall | None = None,
+    ) -> None:
+        self.tracer = None
+        self.name = name or definition.name
+        self.where = where
+        self.outputs = definition.outputs
+        self.definition = definition
+        self.method = method
+        self.instance = instance
+        self.args = args
+        self.kwargs = kwargs
+        self.options = options
+        self.after = after
+        self.parent = parent
+        self.state = NEW
+        self.value: Any = None
+        self.pending: Any = None
+        self.owner: Any = None
+
+    def annotation(self) -> Any:
+        return self.definition.returns(self.method)
+
+
+NEW, RUNNING, GROWN, DONE = range(4)
+
+
+class WorkflowCall(FreeCall):
+    """A workflow that was called outside a trace; `kwargs` holds all its parameters."""
+
+    __slots__ = ("workflow",)
+
+    def __init__(
+        self,
+        workflow: WorkflowFunction[..., Any],
+        values: tuple[tuple[str, Opened], ...],
+        where: str,
+        parent: FreeCall | None,
+    ) -> None:
+        definition = Definition(workflow.fn, workflow.name, workflow.options, None, workflow.where, is_class=False)
+        super().__init__(definition, "", None, (), values, where, parent=parent)
+        self.workflow = workflow
+
+    def annotation(self) -> Any:
+        return self.workflow.signature.return_annotation
+
+
+class Counter:
+    """How many bodies one evaluation, and those nested in it, have run, and how many they may."""
+
+    __slots__ = ("count", "most")
+
+    def __init__(self, most: int) -> None:
+        self.count = 0
+        self.most = most
+
+
+class Body:
+    """A node's body that runs: it takes down the free calls made in it.
+
+    depth: how many bodies wait for each other in nested `.resolve()` calls, this one included.
+    """
+
+    __slots__ = ("call", "calls", "counter", "depth")
+
+    def __init__(self, call: FreeCall, depth: int, counter: Counter) -> None:
+        self.call = call
+        self.calls: list[FreeCall] = []
+        self.depth = depth
+        self.counter = counter
+
+
+recorder: ContextVar[Tracer | Body | None] = ContextVar("grandpa_kfp_recorder", default=None)
+"""Who takes down calls here: a trace, a running body, or nobody in particular."""

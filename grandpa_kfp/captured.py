@@ -1,0 +1,64 @@
+"""Finds Refs that a node's function would read from its globals or closure.
+
+Such a Ref never reaches the task: the function would see the promise itself, in another process not even
+that. Tracing reports each as a fault.
+"""
+
+from __future__ import annotations
+
+import dis
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from grandpa_kfp_compiler.graph import PythonNode
+
+from .refs import Ref
+
+_GLOBAL_READS = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
+
+
+def captured_refs(node: PythonNode) -> list[str]:
+    """One fault for each Ref that the node's code reads from outside its arguments."""
+    faults = []
+    for name, ref in dict(_captured(node.target)).items():
+        faults.append(
+            f"{node.name} ({node.where}): the node reads the Ref {name} ({ref!r}) from outside; "
+            "pass it to the node as an argument"
+        )
+    return faults
+
+
+def _captured(target: Any) -> Iterator[tuple[str, Ref[Any]]]:
+    if isinstance(target, type):
+        for member in vars(target).values():
+            function = getattr(member, "__func__", member)
+            if isinstance(function, types.FunctionType):
+                yield from _in_function(function)
+    else:
+        function = getattr(target, "__func__", target)
+        if isinstance(function, types.FunctionType):
+            yield from _in_function(function)
+
+
+def _in_function(function: types.FunctionType) -> Iterator[tuple[str, Ref[Any]]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            value = cell.cell_contents
+        except ValueError:  # not bound yet
+            continue
+        if isinstance(value, Ref):
+            yield name, value
+    yield from _in_code(function.__code__, function.__globals__)
+
+
+def _in_code(code: types.CodeType, names: dict[str, Any]) -> Iterator[tuple[str, Ref[Any]]]:
+    # co_names holds attribute names as well: look at the instructions, but only where a name may be one
+    suspects = {name: names[name] for name in code.co_names if isinstance(names.get(name), Ref)}
+    if suspects:
+        for instruction in dis.get_instructions(code):
+            if instruction.opname in _GLOBAL_READS and instruction.argval in suspects:
+                yield instruction.argval, suspects[instruction.argval]
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _in_code(constant, names)
