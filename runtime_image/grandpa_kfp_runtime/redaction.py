@@ -29,7 +29,7 @@ class Redactor:
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] = os.environ, *, names: Iterable[str] = ()) -> Redactor:
+    def from_environment(cls, names: Iterable[str] = (), env: Mapping[str, str] = os.environ) -> Redactor:
         """The environment's secrets: those named by GRANDPA_REDACT and `names`, and all whose name looks like one."""
         named = {name for name in env.get(ENV_REDACT, "").split(",") if name} | set(names)
         return cls(

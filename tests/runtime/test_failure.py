@@ -294,12 +294,12 @@ def test_a_report_that_other_lines_broke_is_left_out() -> None:
 
 @pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "api_token", "DbPassword", "OPENAI_APIKEY", "CREDENTIALS"])
 def test_variables_whose_name_looks_like_a_secrets_are_redacted(name: str) -> None:
-    assert Redactor.from_env({name: "abcdef"}).text("x abcdef y") == f"x [{name}] y"
+    assert Redactor.from_environment(env={name: "abcdef"}).text("x abcdef y") == f"x [{name}] y"
 
 
 def test_named_variables_are_redacted_however_short() -> None:
     env = {"GRANDPA_REDACT": "PIN,OTHER", "PIN": "42", "LEFT": "abcdefgh", "A_KEY": "short"}
-    assert Redactor.from_env(env).text("42 abcdefgh short") == "[PIN] abcdefgh short"
+    assert Redactor.from_environment(env=env).text("42 abcdefgh short") == "[PIN] abcdefgh short"
 
 
 def test_the_longer_of_two_secrets_goes_first() -> None:
@@ -312,4 +312,4 @@ def test_every_string_of_a_value_is_redacted() -> None:
 
 
 def test_without_secrets_nothing_changes() -> None:
-    assert Redactor.from_env({"HOME": "/root", "EMPTY_TOKEN": ""}).text("/root") == "/root"
+    assert Redactor.from_environment(env={"HOME": "/root", "EMPTY_TOKEN": ""}).text("/root") == "/root"
