@@ -58,9 +58,9 @@ def namespace_of(function: Any) -> dict[str, Any]:
     while isinstance(function, functools.partial):
         function = inspect.unwrap(function.func)
     if isinstance(function, type):
-        function = inspect.unwrap(function.__init__)
+        function = inspect.unwrap(inspect.getattr_static(function, "__init__"))
     elif not isinstance(function, types.FunctionType | types.MethodType) and callable(function):
-        function = inspect.unwrap(getattr(type(function), "__call__", function))
+        function = inspect.unwrap(inspect.getattr_static(type(function), "__call__"))
     function = getattr(function, "__func__", function)
     code = getattr(function, "__code__", None)
     if code is None:

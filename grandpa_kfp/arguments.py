@@ -65,7 +65,7 @@ def _snapshot(value: Any, memo: dict[int, Any]) -> Any:
         return _snapshot_set(value)
     if isinstance(value, Condition):
         raise TraceError(
-            f"{here()}: the comparison {value!r} was passed as an argument; compare inside a node, and pass its operands"
+            f"{here()}: the comparison {value!r} was passed as an argument; compare inside a node, pass its operands"
         )
     if hasattr(kind, "__dataclass_fields__"):
         return _snapshot_dataclass(value, memo)

@@ -82,7 +82,7 @@ class ClassMark:
         if self.original is not None:
             return getattr(self.original, "__func__", self.original)(cls, *args, **kwargs)
         owner = next(base for base in cls.__mro__ if vars(base).get("__new__") is self)
-        new: Callable[..., Any] = super(owner, cls).__new__
+        new: Callable[..., Any] = super(owner, cls).__new__  # type: ignore[arg-type]
         if new is not object.__new__:
             return new(cls, *args, **kwargs)
         if (args or kwargs) and cls.__init__ is object.__init__:  # type: ignore[misc]
@@ -110,7 +110,7 @@ class ReduceMark:
         else:
             mro = type(instance).__mro__
             owner = next(base for base in mro if vars(base).get("__reduce_ex__") is self)
-            reduced = super(owner, instance).__reduce_ex__(protocol)
+            reduced = super(owner, instance).__reduce_ex__(protocol)  # type: ignore[arg-type]
         if isinstance(reduced, tuple):
             if reduced[0] is copyreg.__newobj__:  # type: ignore[attr-defined]
                 return (new_object, *reduced[1:])
@@ -240,14 +240,14 @@ class Instance(Promise):
             return attribute.__grandpa_bind__(self)
         raise RefAttributeError(
             f"{here()}: the attribute {name!r} of {self!r} was read, but the object is constructed only when a task "
-            f"runs; read it inside a node that takes the instance, or construct one with resolve({definition.name}(...)) "
-            "outside a workflow"
+            f"runs; read it inside a node that takes the instance; outside a workflow resolve({definition.name}(...)) "
+            "constructs one"
         )
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise RefAttributeError(
-            f"{here()}: the attribute {name!r} of {self!r} was set, but the object is constructed only when a task runs; "
-            "pass the value to its __init__"
+            f"{here()}: the attribute {name!r} of {self!r} was set, but the object is constructed only when a task "
+            "runs; pass the value to its __init__"
         )
 
     def __bool__(self) -> bool:
@@ -279,8 +279,8 @@ def call_instance(instance: Instance, method: str, args: tuple[Any, ...], kwargs
 
 def _touched(instance: Instance, tried: str) -> NoReturn:
     raise TraceError(
-        f"{here()}: {instance!r} {tried}, but the object is constructed only when a task runs; do it inside a node that "
-        "takes the instance"
+        f"{here()}: {instance!r} {tried}, but the object is constructed only when a task runs; do it inside a node "
+        "that takes the instance"
     )
 
 

@@ -103,7 +103,7 @@ def refuse_promised_statics(name: str, shape: Shape, args: tuple[Any, ...], kwar
         value = given.get(item.name)
         if isinstance(value, Promise) and is_static(item.annotation):
             raise TraceError(
-                f"{name} ({here()}): argument {item.name} is Static, it is fixed while tracing, but was given {value!r}, "
+                f"{name} ({here()}): argument {item.name} is Static, fixed while tracing, but was given {value!r}, "
                 "which exists only when the graph runs"
             )
 

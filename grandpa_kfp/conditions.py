@@ -48,8 +48,8 @@ class Condition:
     def __bool__(self) -> NoReturn:
         raise TraceError(
             f"{here()}: the truth value of the comparison {self!r} was asked for (`if`, `while`, `and`, `or`, `not`, "
-            "`in`, a chained comparison), but its operands exist only when the graph runs; decide inside a node, or fix "
-            "the value while tracing with a `Static[...]` parameter"
+            "`in`, a chained comparison), but its operands exist only when the graph runs; decide inside a node, or "
+            "fix the value while tracing with a `Static[...]` parameter"
         )
 
     def __getattr__(self, name: str) -> NoReturn:

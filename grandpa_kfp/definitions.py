@@ -40,6 +40,11 @@ class Definition:
         self._plain: tuple[tuple[str, Signature], ...] | None = None
         self.warned: set[str] = set()  # the calls in its body that the user was told of
 
+    @property
+    def only_output(self) -> str | None:
+        """The name of a single declared output, which is the whole result."""
+        return self.outputs[0] if self.outputs is not None and len(self.outputs) == 1 else None
+
     def methods(self) -> list[str]:
         """The methods that a class node's instances can be called by."""
         return [name for name in METHODS if callable(getattr(self.target, name, None)) and name in _names(self.target)]

@@ -129,8 +129,8 @@ class Evaluation:
         self._counter.count += 1
         if self._counter.count > self._counter.most:
             raise TaskError(
-                f"{call.name} ({call.where}): the graph grew beyond {self._counter.most:,} tasks: {call_path(call)}; is "
-                "there a body that returns its own call without end? GRANDPA_MAX_TASKS allows more",
+                f"{call.name} ({call.where}): the graph grew beyond {self._counter.most:,} tasks: {call_path(call)}; "
+                "is there a body that returns its own call without end? GRANDPA_MAX_TASKS allows more",
                 task=call.name,
             )
 

@@ -17,11 +17,10 @@ from grandpa_kfp_runtime.errors import TaskError, TraceError
 from grandpa_kfp_runtime.trees import fill
 
 from .arguments import open_argument
-from .calls import Body, Counter, FreeCall, WorkflowCall, recorder
+from .calls import Body, Counter, WorkflowCall, recorder
 from .classes import Instance
 from .evaluation import Evaluation
 from .refs import Promise, Ref, describe
-from .tracing import Tracer
 from .where import here
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def resolve_all(promises: Sequence[Promise], *, max_tasks: int | None = None) ->
     for promise in promises:
         _refuse_traced(promise)
     current = recorder.get()
-    if not isinstance(current, Body):
+    if not isinstance(current, Body):  # nobody waits above, or a trace, whose own Refs were refused
         return Evaluation(0, Counter(max_tasks or _max_tasks())).values(promises)
     if current.depth >= MAX_WAITING:
         raise TaskError(
@@ -130,10 +129,9 @@ class WorkflowRef(Ref[T]):
 def call_workflow(workflow: WorkflowFunction[..., Any], values: Mapping[str, Any], where: str) -> WorkflowRef[Any]:
     """The Ref of a workflow that is called outside a trace."""
     current = recorder.get()
-    assert not isinstance(current, Tracer)
-    parent: FreeCall | None = None if current is None else current.call
+    body = current if isinstance(current, Body) else None
     opened = tuple([(name, open_argument(value)) for name, value in values.items()])
-    call = WorkflowCall(workflow, opened, where, parent)
-    if current is not None:
-        current.calls.append(call)
+    call = WorkflowCall(workflow, opened, where, None if body is None else body.call)
+    if body is not None:
+        body.calls.append(call)
     return WorkflowRef(call)

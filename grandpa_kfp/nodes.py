@@ -130,7 +130,7 @@ class NodeDecorator:
         self._options = options
 
     @overload
-    def __call__(self, target: C, /) -> C: ...
+    def __call__(self, target: C, /) -> C: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, target: staticmethod[P, R], /) -> FunctionNode[P, R]: ...
     @overload
@@ -182,7 +182,7 @@ def _resolve_early(function: types.FunctionType) -> None:
 
 
 @overload
-def Node(target: C, /) -> C: ...
+def Node(target: C, /) -> C: ...  # type: ignore[overload-overlap]
 @overload
 def Node(target: staticmethod[P, R], /) -> FunctionNode[P, R]: ...
 @overload

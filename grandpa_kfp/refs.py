@@ -110,6 +110,8 @@ class Ref(Promise, Generic[T]):
         outputs = self._origin.outputs
         if outputs is not None and self._output is None:
             return self._declared(key, outputs)
+        if outputs is not None and outputs == (key,) and not self._path:
+            return self  # a single declared output is the whole result
         parts = _parts_of(self)
         if parts is not None and type(key) is int and not -len(parts) <= key < len(parts):
             raise TraceError(
@@ -149,6 +151,8 @@ class Ref(Promise, Generic[T]):
             if name in outputs:
                 return Ref(self._origin, name)
             known = f"its outputs are {', '.join(outputs)}"
+        elif outputs == (name,) and not self._path:
+            return self
         else:
             fields = _fields_of(self)
             if name in fields:

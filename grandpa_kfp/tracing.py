@@ -104,7 +104,7 @@ def record(
     )
     if current is not None:
         current.calls.append(call)
-    return Ref(call)
+    return Ref(call, definition.only_output)
 
 
 def _refuse_other_thread(name: str) -> None:
@@ -195,7 +195,7 @@ class Tracer:
                 method,
             )
         )
-        return Ref(TracedCall(self, task, where, definition, method))
+        return Ref(TracedCall(self, task, where, definition, method), definition.only_output)
 
     def check_thread(self, name: str) -> None:
         """Raises TraceError in any thread but the one that traces."""

@@ -176,13 +176,13 @@ class WorkflowFunction(Generic[P, R]):
         return typing.cast("Callable[..., R]", self._function)(*args, **named)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of a call by name, converted, defaults filled in. Raises ParameterError for what does not fit."""
-        names = [
-            item.name for item in self.parameters if self.signature.parameters[item.name].kind is not _KEYWORD_ONLY
-        ]
+        """The arguments of a call by name, converted, with defaults. Raises ParameterError for what does not fit."""
+        kinds = self.signature.parameters
+        names = [item.name for item in self.parameters if kinds[item.name].kind is not _KEYWORD_ONLY]
         if len(args) > len(names):
             raise ParameterError(
-                f"{self.name} ({here()}): {len(args)} parameters are given; the workflow takes {text_of(self.signature)}"
+                f"{self.name} ({here()}): {len(args)} parameters are given by position; "
+                f"the workflow takes {text_of(self.signature)}"
             )
         given = dict(zip(names, args, strict=False))
         twice = next((name for name in kwargs if name in given), None)
