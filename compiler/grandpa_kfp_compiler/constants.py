@@ -7,13 +7,17 @@ are written to the same file.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
-from typing import Any, Literal, TypeAlias
+import pickle
+from typing import Any, Literal, NoReturn, TypeAlias
 
-from grandpa_kfp_runtime.errors import CodecError
+from grandpa_kfp_runtime.errors import CodecError, ParameterError
 from grandpa_kfp_runtime.handles import CONSTANT_LIMIT_BYTES, inline_constant, raw_or_handle
+from grandpa_kfp_runtime.parameters import to_json
 
-from .graph import Constant, Json
+from .graph import Constant, Json, Parameter
 
 Raw: TypeAlias = "str | bool | int | float"
 
@@ -78,3 +82,67 @@ def encode_constant(constant: Constant, *, name: str = "the constant") -> tuple[
             f"at most {CONSTANT_LIMIT_BYTES:,} fit; make it in a node and pass its result"
         )
     return "handle", constant.handle
+
+
+def default_json(parameter: Parameter) -> Json:
+    """A parameter's default as the JSON value that `parameters.convert` turns back into it.
+
+    Raises ParameterError for a default that cannot be a parameter's value.
+
+    >>> from .graph import TypeSpec
+    >>> default_json(Parameter("a", TypeSpec("tuple"), Constant((1, 2))))
+    [1, 2]
+    """
+    default = parameter.default
+    assert isinstance(default, Constant)
+    if default.handle is not None and not default.handle.startswith("@"):
+        return json.loads(default.handle)
+    try:
+        return to_json(plain_value(default), parameter.type)
+    except NotPlain:
+        raise ParameterError(
+            f"the default of parameter {parameter.name} is of a class of its own; annotate the parameter with its type"
+        ) from None
+
+
+class NotPlain(Exception):
+    """A constant's value is more than builtin containers and atoms."""
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads builtin containers and atoms; refuses every class, so that no code of anybody's runs."""
+
+    def find_class(self, module: str, name: str) -> NoReturn:
+        raise NotPlain
+
+    def persistent_load(self, pid: Any) -> NoReturn:
+        raise NotPlain
+
+
+def plain_value(constant: Constant) -> Any:
+    """The value, alive or from a handle that holds nothing but builtin containers and atoms.
+
+    Raises NotPlain for a handle whose value takes somebody's code to decode.
+
+    >>> plain_value(Constant(handle=handle_text(Constant((1, "a")))))
+    (1, 'a')
+    """
+    handle = constant.handle
+    if handle is None:
+        return constant.value
+    if not handle.startswith("@"):
+        return json.loads(handle)
+    codec, _, content = handle[len(INLINE) :].partition(":")
+    data = base64.b64decode(content)
+    if codec == "bytes":
+        return data
+    if codec == "text":
+        return data.decode("utf-8", "surrogatepass")
+    if codec == "json":
+        return json.loads(data)
+    if codec != "pickle":
+        raise NotPlain
+    try:
+        return _PlainUnpickler(io.BytesIO(data)).load()
+    except (pickle.UnpicklingError, EOFError, ValueError, IndexError) as error:
+        raise NotPlain from error

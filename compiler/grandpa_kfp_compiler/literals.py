@@ -7,17 +7,13 @@ handle alone looks the same as when it was alive.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
-import json
-import pickle
 from collections.abc import Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from grandpa_kfp_runtime.errors import CodecError
 
-from .constants import INLINE, handle_text
+from .constants import INLINE, NotPlain, handle_text, plain_value
 from .graph import Constant
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
@@ -48,8 +44,8 @@ def structure_text(skeleton: Constant, holes: Iterable[tuple[At, str]]) -> str |
     "[1, {'a': %load}]"
     """
     try:
-        return _text(_plain_value(skeleton), list(holes))
-    except (_NotPlain, RecursionError):
+        return _text(plain_value(skeleton), list(holes))
+    except (NotPlain, RecursionError):
         return None
 
 
@@ -62,42 +58,6 @@ def opaque_text(constant: Constant) -> str:
     codec, _, content = handle[len(INLINE) :].partition(":")
     size = len(content) * 3 // 4 - content.count("=", -2)
     return f"<{codec}, {size} bytes, {_digest(handle)}>"
-
-
-class _NotPlain(Exception):
-    """The value is more than builtin containers and atoms."""
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads builtin containers and atoms; refuses every class, so that no code of anybody's runs."""
-
-    def find_class(self, module: str, name: str) -> NoReturn:
-        raise _NotPlain
-
-    def persistent_load(self, pid: Any) -> NoReturn:
-        raise _NotPlain
-
-
-def _plain_value(constant: Constant) -> Any:
-    handle = constant.handle
-    if handle is None:
-        return constant.value
-    if not handle.startswith("@"):
-        return json.loads(handle)
-    codec, _, content = handle[len(INLINE) :].partition(":")
-    data = base64.b64decode(content)
-    if codec == "bytes":
-        return data
-    if codec == "text":
-        return data.decode("utf-8", "surrogatepass")
-    if codec == "json":
-        return json.loads(data)
-    if codec != "pickle":
-        raise _NotPlain
-    try:
-        return _PlainUnpickler(io.BytesIO(data)).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError) as error:
-        raise _NotPlain from error
 
 
 def _text(value: Any, holes: list[tuple[At, str]]) -> str:
@@ -119,7 +79,7 @@ def _text(value: Any, holes: list[tuple[At, str]]) -> str:
         shown = f"{{{', '.join(items)}}}" if items else ""
         return shown if kind is set and shown else f"{kind.__name__}({shown})"
     if kind is not list and kind is not tuple:
-        raise _NotPlain
+        raise NotPlain
     items = [_text(item, below.get(index, [])) for index, item in enumerate(value)]
     if kind is list:
         return f"[{', '.join(items)}]"

@@ -32,10 +32,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from grandpa_kfp_runtime.errors import ParameterError
 from grandpa_kfp_runtime.typespec import ANY
 
-from .constants import PathKey, path_keys
+from .constants import PathKey, default_json, path_keys
 from .graph import (
+    HANDLE,
     NO_OPTIONS,
     OPTION_NAMES,
     RESULT,
@@ -165,8 +167,17 @@ def _parameters(graph: Graph) -> str:
 
 def _parameter(parameter: Parameter) -> str:
     typed = "" if parameter.type == ANY else f": {parameter.type}"
-    default = f" = {constant_text(parameter.default)}" if isinstance(parameter.default, Constant) else ""
+    default = f" = {_default(parameter, parameter.default)}" if isinstance(parameter.default, Constant) else ""
     return f"{_id(parameter.name)}{typed}{default}"
+
+
+def _default(parameter: Parameter, default: Constant) -> str:
+    if parameter.type not in (ANY, HANDLE):
+        try:
+            return constant_text(Constant(default_json(parameter)))
+        except ParameterError:  # a fault, which `verify` tells
+            return constant_text(default)
+    return constant_text(default)
 
 
 def _node(node: PythonNode) -> Iterator[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from grandpa_kfp_compiler.graph import MISSING, Constant, Graph
 from grandpa_kfp_runtime.errors import CodecError, ParameterError
+from grandpa_kfp_runtime.typespec import TypeSpec
 
 
 def bind_parameters(graph: Graph, given: Mapping[str, Any], load: Callable[[str], Any]) -> dict[str, Constant]:
@@ -30,10 +32,19 @@ def bind_parameters(graph: Graph, given: Mapping[str, Any], load: Callable[[str]
             faults.append(f"{graph.name}: parameter {parameter.name} ({parameter.type}) is missing and has no default")
         else:
             assert isinstance(parameter.default, Constant)
-            bound[parameter.name] = parameter.default
+            bound[parameter.name] = _default(parameter.default, parameter.type, load)
     if faults:
         raise ParameterError("\n".join(faults))
     return bound
+
+
+def _default(default: Constant, spec: TypeSpec, load: Callable[[str], Any]) -> Constant:
+    """A graph file holds a default as JSON, which the type turns into the value."""
+    if default.handle is None or default.handle.startswith("@"):
+        return default
+    from grandpa_kfp_runtime.parameters import convert
+
+    return Constant(convert(json.loads(default.handle), spec, load))
 
 
 def unknown(given: Iterable[str], known: list[str], name: str) -> list[str]:

@@ -6,11 +6,12 @@ import base64
 import json
 from typing import Any
 
-from grandpa_kfp_runtime.errors import GraphError
+from grandpa_kfp_runtime.errors import GraphError, ParameterError
 
-from ..constants import handle_text, path_keys
+from ..constants import default_json, handle_text, path_keys
 from ..graph import (
     ANY,
+    HANDLE,
     NO_OPTIONS,
     OPTION_NAMES,
     RESULT,
@@ -77,8 +78,18 @@ def _parameter(parameter: Parameter) -> Fields:
     if parameter.type != ANY:
         data["type"] = parameter.type.to_json()
     if isinstance(parameter.default, Constant):
-        data["default"] = _constant(parameter.default)
+        data["default"] = _default(parameter, parameter.default)
     return {**data, **_set(description=parameter.description)}
+
+
+def _default(parameter: Parameter, default: Constant) -> Fields:
+    """As JSON that the type turns back, so that a reader needs none of the project's code for it."""
+    if parameter.type in (ANY, HANDLE):
+        return _constant(default)
+    try:
+        return {"json": default_json(parameter)}
+    except ParameterError:
+        return _constant(default)
 
 
 def _instance(instance: Instance, nodes: dict[str, PythonNode]) -> Fields:

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from grandpa_kfp_runtime.parameters import kfp_type, to_json
-
 from grandpa_kfp_runtime.contract import INLINE_LIMIT_BYTES, Interface, TaskCall, json_for_args
 from grandpa_kfp_runtime.errors import CodecError, CompileError
+from grandpa_kfp_runtime.parameters import kfp_type
 
 from ..bind import Bound, bind
+from ..constants import default_json
 from ..graph import HANDLE, MISSING, Call, Constant, Graph, Group, Operation, ParameterValue, TaskOutput
 from ..graph import Parameter as GraphParameter
 from .executors import Executors
@@ -189,20 +189,11 @@ def _root_parameter(parameter: GraphParameter) -> Parameter:
     own = kfp_type(parameter.type)
     default = None
     if isinstance(parameter.default, Constant):
-        value = _default(parameter, parameter.default)
+        value = default_json(parameter)
         default = value if own is not None else json_for_args(value)
     return Parameter(
         parameter.name, own or "STRING", default, parameter.default is not MISSING, _text(parameter.description)
     )
-
-
-def _default(parameter: GraphParameter, default: Constant) -> Any:
-    """The default as a JSON value, whether it is alive or known by its handle alone."""
-    if default.handle is None:
-        return to_json(default.value, parameter.type)
-    import json
-
-    return json.loads(default.handle)
 
 
 def _text(description: str) -> str:

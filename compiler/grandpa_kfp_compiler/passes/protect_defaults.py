@@ -10,14 +10,17 @@ Why: the default must arrive unchanged, and a parameter that a person edits in t
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
 from grandpa_kfp_runtime.parameters import kfp_type
 from grandpa_kfp_runtime.typespec import NONE, TypeSpec
 
-from ..graph import MISSING, Constant, Graph, Parameter
+from ..constants import default_json
+from ..graph import MISSING, Graph, Parameter
+
+
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # how JSON spells them; a text that says so takes no harm
 
 
 def protect_defaults(graph: Graph) -> Graph:
@@ -27,14 +30,9 @@ def protect_defaults(graph: Graph) -> Graph:
 
 
 def _protect(parameter: Parameter) -> Parameter:
-    if parameter.default is MISSING or kfp_type(parameter.type) is None or not is_rewritten(_value(parameter.default)):
+    if parameter.default is MISSING or kfp_type(parameter.type) is None or not is_rewritten(default_json(parameter)):
         return parameter
     return replace(parameter, type=TypeSpec("union", (parameter.type, NONE)))
-
-
-def _value(default: Any) -> Any:
-    assert isinstance(default, Constant)
-    return default.value if default.handle is None else default.handle
 
 
 def is_rewritten(value: Any) -> bool:
@@ -44,9 +42,7 @@ def is_rewritten(value: Any) -> bool:
     (True, False, True)
     """
     if isinstance(value, str):
-        return "{{" in value or "}}" in value or "$$(" in value
-    if isinstance(value, float):
-        return not math.isfinite(value)
+        return "{{" in value or "}}" in value or "$$(" in value or value in _NOT_FINITE
     if isinstance(value, dict):
         return any(is_rewritten(key) or is_rewritten(item) for key, item in value.items())
     return isinstance(value, list | tuple) and any(map(is_rewritten, value))

@@ -2,13 +2,17 @@
 
 A task's inputs travel as one argument of its driver and, filled in, of its container; a whole DAG
 travels as one argument of the DAG's driver. Linux ends an argument at 128 KiB. Sizes are estimates on
-the safe side, made from the graph alone: encoding every constant here would cost more than it tells.
+the safe side, made from the graph alone: encoding every constant here would cost more than it
+tells, so only those are that are more than plain data.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from grandpa_kfp_runtime.errors import CodecError
+
+from ..constants import NotPlain, handle_text, plain_value
 from ..graph import Call, Constant, Filled, Instance, InstanceValue, Operation, ParameterValue, TaskOutput, Value
 
 REFERENCE_BYTES = 200
@@ -57,9 +61,14 @@ _LARGE = 16 * 1024
 
 def constant_bytes(constant: Constant) -> int:
     """About the length of the constant in the pipeline, its input's name and its quotes included."""
-    if constant.handle is not None:
-        return _ATOM_BYTES + len(constant.handle)
-    return _ATOM_BYTES + min(_LARGE, _size(constant.value, 4))
+    try:
+        return _ATOM_BYTES + min(_LARGE, _size(plain_value(constant), 4))
+    except NotPlain:  # only now is it worth encoding; alive or from a file, the length is the same
+        pass
+    try:
+        return _ATOM_BYTES + min(_LARGE, len(handle_text(constant)))
+    except CodecError:
+        return _ATOM_BYTES + _LARGE  # binding tells which argument it is
 
 
 def _size(value: Any, depth: int) -> int:
@@ -74,4 +83,4 @@ def _size(value: Any, depth: int) -> int:
         return 2 + sum([_size(item, depth - 1) + 1 for item in value])
     if depth and kind is dict:
         return 2 + sum([_size(key, 0) + _size(item, depth - 1) + 2 for key, item in value.items()])
-    return 1024
+    raise NotPlain
