@@ -19,7 +19,6 @@ from grandpa_kfp_runtime.typespec import NONE, TypeSpec
 from ..constants import default_json
 from ..graph import MISSING, Graph, Parameter
 
-
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # how JSON spells them; a text that says so takes no harm
 
 
