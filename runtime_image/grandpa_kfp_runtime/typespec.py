@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections.abc
 import enum
+import sys
 import types
 import typing
 from dataclasses import dataclass
@@ -132,7 +133,13 @@ def _describe_class(cls: type) -> TypeSpec:
 
 
 def _class_name(cls: type) -> str:
-    return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}:{cls.__qualname__}"
+    module = cls.__module__
+    if module == "builtins":
+        return cls.__name__
+    public = module.partition("._")[0]  # pathlib.Path lives in pathlib._local in 3.13
+    if public != module and getattr(sys.modules.get(public), cls.__qualname__, None) is cls:
+        module = public
+    return f"{module}:{cls.__qualname__}"
 
 
 _WIDER = {
