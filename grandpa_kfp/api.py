@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from grandpa_kfp_compiler.graph import Call, TaskOutput
+    from grandpa_kfp_compiler.kfp import Compiled
     from grandpa_kfp_runtime.stores import Store
 
     from .engine.events import Listener
@@ -77,6 +78,47 @@ def run(
         record=record,
         root=Path(root) if root is not None else _root_of(workflow),
     )
+
+
+def compile(
+    workflow: Any,
+    path: str | Path | None = None,
+    *,
+    params: Mapping[str, Any] | None = None,
+    root: str | Path | None = None,
+    include: Sequence[str] = (),
+    **options: Any,
+) -> Compiled:
+    """Writes a workflow (or component, node, or Graph) as one Kubeflow Pipelines YAML, ready to upload.
+
+    path: the file, whole or not at all; None writes none. params: values of `Static` parameters, and
+    defaults of others. root, include: as of `pack`. options: those of `CompileOptions` (`code`, `image`,
+    `store`, `secret`, `epoch`, `bootstrap`, `pull_policy`, `name`, `print_after`).
+
+    Returns the `Compiled`: `.text`, `.notes`, `.code` (how the code travels), `.tasks`. The same source gives
+    the same text, on any machine. Raises TraceError, GraphError, PayloadError, and CompileError for what
+    Kubeflow cannot hold as asked, or a file that cannot be written.
+
+    >>> from grandpa_kfp import Node, Workflow
+    >>> @Node
+    ... def square(x: int) -> int:
+    ...     return x * x
+    >>> @Workflow
+    ... def pipeline(x: int = 3):
+    ...     return square(x)
+    >>> compile(pipeline).text.splitlines()[1]
+    '# Name: pipeline'
+    """
+    from grandpa_kfp_compiler.kfp import CompileOptions, compile_graph
+
+    from .compiling import packed, upload_code, write_whole
+
+    chosen = CompileOptions.of(options)
+    graph = packed(workflow, params, root=Path(root) if root is not None else None, include=include)
+    compiled = upload_code(compile_graph(graph, chosen), chosen)
+    if path is not None:
+        write_whole(Path(path), compiled.text)
+    return compiled
 
 
 class TemplateParser:
