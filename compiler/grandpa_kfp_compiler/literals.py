@@ -16,7 +16,7 @@ from grandpa_kfp_runtime.errors import CodecError
 from .constants import INLINE, NotPlain, handle_text, plain_value
 from .graph import Constant
 
-_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
+_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 _LONGEST = 120
 _SHOWN = 80
 

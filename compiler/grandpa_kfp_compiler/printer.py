@@ -182,7 +182,7 @@ def _default(parameter: Parameter, default: Constant) -> str:
 
 def _node(node: PythonNode) -> Iterator[str]:
     outputs = "" if node.outputs == (RESULT,) else f" outputs {', '.join(map(_id, node.outputs))}"
-    code = f" fingerprint {node.fingerprint[:8]}" if node.fingerprint else ""
+    code = f" fingerprint {node.fingerprint[:16]}" if node.fingerprint else ""
     signatures = dict(node.signatures)
     own = signatures.pop("__init__" if node.is_class else "", Signature())
     kind = "class" if node.is_class else "node"

@@ -151,7 +151,7 @@ def parameter_mistakes(parameter: Parameter) -> Iterator[str]:
         value = json.loads(default.handle) if default.handle is not None else default.value
         in_json = to_json(convert(value, parameter.type, _no_class), parameter.type)
     except ParameterError as error:
-        yield f"its default does not match its type: it {error}"
+        yield f"its default {error}"
         return
     except ImportError:
         return  # of a class of the project's, which checked it when it was traced
