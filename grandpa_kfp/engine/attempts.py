@@ -103,7 +103,7 @@ class Attempts:
         run.attempts = attempt = run.attempts + 1
         run.state = "running"
         run.started = time.time()
-        if journal.active:
+        if journal.active and run.id:
             journal.tell(TaskStarted(run.started, run.id, attempt))
         timer = self._watch(task, attempt, policy) if policy.timeout_s else None
         begun = time.perf_counter()
@@ -124,7 +124,7 @@ class Attempts:
         run.outputs = outputs
         run.state = "succeeded"
         self._body.ended(task)
-        if journal.active:
+        if journal.active and run.id:
             journal.tell(TaskFinished(time.time(), run.id, attempt, run.duration_s, outputs))
         return self._dispatcher.done(task)
 

@@ -40,7 +40,7 @@ def failure(
         attempt=attempt,
         root=root,
         frame=frame,
-        redactor=Redactor.from_env(names=[name for name, _ in call.options.secrets or ()]),
+        redactor=Redactor.from_environment([name for name, _ in call.options.secrets or ()]),
     )
     kind = type(error) if isinstance(error, TaskTimeout | RunCancelled) else TaskError
     made = kind(format_report(record), task=call.id)

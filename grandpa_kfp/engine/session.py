@@ -73,13 +73,14 @@ def conduct(run: Run, tasks: Tasks, work: Work, settings: Settings, record: Reco
     executor = ThreadExecutor(settings.lanes, attempts.work, lambda defect: crash(defect))
 
     def queued(task: int) -> None:
-        journal.tell(TaskQueued(time.time(), tasks.runs[task].id))
+        if tasks.runs[task].id:
+            journal.tell(TaskQueued(time.time(), tasks.runs[task].id))
 
     ready = queued if settings.listeners else None  # the record leaves these out
     dispatcher = Dispatcher(schedule, executor, keep_going=settings.keep_going, ready=ready)
     crash = dispatcher.crash
     attempts.connect(dispatcher, executor)
-    run.tasks.update((task.id, task) for task in tasks.runs)
+    run.tasks.update((task.id, task) for task in tasks.runs if task.id)
     begun = time.perf_counter()
     outputs: Mapping[str, str] = {}
     error: BaseException | None = None
@@ -128,7 +129,7 @@ def _settle(runs: Sequence[TaskRun], lost: Sequence[int], journal: Journal) -> N
     for task in runs:
         if task.state in ("waiting", "running"):
             task.state = "stopped"
-        if task.state in ("skipped", "stopped") and journal.active:
+        if task.state in ("skipped", "stopped") and task.id and journal.active:
             journal.tell(TaskDropped(time.time(), task.id, task.state))
 
 

@@ -1,0 +1,207 @@
+"""One entry for a compiled YAML: `run_pipeline_yaml` runs its containers' commands on this machine.
+
+Without a container, but otherwise as Kubeflow Pipelines would: the same arguments, the same environment,
+values through a store, parameters with KFP's losses. `kfp_pipeline.py` reads the file, `subprocesses.py`
+runs one task, `session.py` the whole.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from grandpa_kfp_runtime.contract import ENV_CODE_SHA256, RESULT, Input, TaskCall
+from grandpa_kfp_runtime.errors import CodecError, GrandpaError, ParameterError, StoreError, TaskError
+from grandpa_kfp_runtime.handles import from_handle
+from grandpa_kfp_runtime.stores import Store, open_store
+from grandpa_kfp_runtime.stores.file import FileStore
+from grandpa_kfp_runtime.typespec import Json
+
+from .events import Listener
+from .kfp_pipeline import FromTask, YamlParameter, YamlPipeline, consumers, read_pipeline
+from .kfp_values import arrives, check
+from .parameters import unknown
+from .record import Record, new_id
+from .run import Run
+from .scratch import Scratch
+from .session import Settings, Tasks, conduct, note
+from .subprocesses import Echo, Place, Processes, to_stderr
+from .threads import default_lanes
+
+
+def run_pipeline_yaml(
+    source: str | Path,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    store: Store | str | Path | None = None,
+    listeners: Sequence[Listener] = (),
+    parallelism: int | None = None,
+    keep_going: bool = False,
+    root: str | Path | None = None,
+    echo: Echo = to_stderr,
+) -> Run:
+    """Runs a pipeline that `grandpa compile` wrote, each task as a process of its own, and returns its `Run`.
+
+    source: the file, or its text. parameters: by name; a value of the pipeline's own parameter type, or a
+    Python value where the type travels as JSON text (a date, an enum). store: where values go, by default
+    `.grandpa/store` below `root` (by default the current folder); the one in the file is not used.
+    parallelism: processes at once. echo: takes each line that a task prints, by default to standard error.
+
+    Raises LoadError for a file that is not ours or was cut off, ParameterError, StoreError, and TaskError for
+    the first task that fails. Ctrl-C kills all processes within a second.
+    """
+    pipeline = read_pipeline(source)
+    bound = bind_parameters(pipeline, parameters or {})
+    run = Run(new_id(), pipeline.name, started=time.time())
+    folder = Path(root) if root is not None else Path.cwd()
+    opened = _open(store, folder)
+    record = Record.create(run, folder, {"where": _where(source)}, lambda text: note(run, text))
+    record.add("pipeline.yaml", lambda: pipeline.text)
+    scratch = Scratch()
+    place = Place((run.folder or scratch.folder("run")).resolve(), opened)
+    work = Pods(Processes(run, pipeline, bound, place, echo), pipeline, place, scratch)
+    with _ended_by_sigterm():
+        return conduct(
+            run,
+            Tasks(work.runs, [task.after for task in pipeline.tasks], work.policies),
+            work,
+            Settings(parallelism or default_lanes(), keep_going, tuple(listeners)),
+            record,
+        )
+
+
+def bind_parameters(pipeline: YamlPipeline, given: Mapping[str, Any]) -> dict[str, Json]:
+    """A value for every parameter, as it arrives in a container. Raises ParameterError naming all that is wrong."""
+    faults = unknown(given, [parameter.name for parameter in pipeline.parameters], pipeline.name)
+    bound: dict[str, Json] = {}
+    for parameter in pipeline.parameters:
+        name = parameter.name
+        if name in given:
+            try:
+                bound[name] = _as_kfp(pipeline, parameter, given[name])
+            except (ParameterError, CodecError) as error:
+                faults.append(f"{pipeline.name}: parameter {name}: {error}")
+        elif parameter.optional:
+            bound[name] = arrives(parameter.default, parameter.type)
+        else:
+            faults.append(f"{pipeline.name}: parameter {name} ({parameter.type}) is missing and has no default")
+    if faults:
+        raise ParameterError("\n".join(faults))
+    return bound
+
+
+def _as_kfp(pipeline: YamlPipeline, parameter: YamlParameter, value: Any) -> Json:
+    declared = _declared(pipeline, parameter.name) if parameter.type == "STRING" else None
+    if declared is not None and declared.kind == "json" and declared.type is not None:
+        from grandpa_kfp_runtime.parameters import convert, to_json
+
+        if isinstance(value, str):
+            try:
+                convert(json.loads(value), declared.type)
+                return value
+            except (ValueError, GrandpaError):
+                pass  # not the JSON text of a value, so it is the value itself
+        return json.dumps(to_json(value, declared.type))
+    wrong = check(value, parameter.type)
+    if wrong:
+        raise ParameterError(wrong)
+    return arrives(value, parameter.type)
+
+
+def _declared(pipeline: YamlPipeline, parameter: str) -> Input | None:
+    """How the first task that reads the parameter declares it."""
+    for task, name in consumers(pipeline.tasks, parameter):
+        if task.container is not None and task.container.args[0] == "task":
+            call, _ = TaskCall.from_argv(task.container.args)
+            return next((item for item in call.interface.inputs if item.name == name), None)
+    return None
+
+
+class Pods:
+    """The run's work: its processes, and its value at the end."""
+
+    def __init__(self, processes: Processes, pipeline: YamlPipeline, place: Place, scratch: Scratch) -> None:
+        self._processes = processes
+        self._pipeline = pipeline
+        self._place = place
+        self._scratch = scratch
+        self.runs, self.policies = processes.runs, processes.policies
+        self.run, self.publish, self.report = processes.run, processes.publish, processes.report
+        self.give_up, self.ended = processes.give_up, processes.ended
+
+    def collect(self) -> tuple[Any, Mapping[str, str]]:
+        handles = {
+            name: str(self._processes.value_of(source))
+            for name, source in self._pipeline.outputs
+            if isinstance(source, FromTask)
+        }
+        if RESULT not in handles:
+            return None, handles
+        return self._decode(handles[RESULT]), handles
+
+    def close(self) -> None:
+        self._processes.close()
+        self._scratch.close()
+
+    def _decode(self, handle: str) -> Any:
+        files = self._place.folder / "files"
+        files.mkdir(exist_ok=True)
+        try:
+            try:
+                return from_handle(handle, self._place.store, scratch=files)
+            except CodecError:
+                self._load_code()  # its classes are in the code that the tasks carry
+                return from_handle(handle, self._place.store, scratch=files)
+        except StoreError as error:
+            raise TaskError(f"{self._pipeline.name}: its result cannot be read: {error}") from error
+        finally:
+            if not any(files.iterdir()):
+                files.rmdir()
+
+    def _load_code(self) -> None:
+        """Makes the pipeline's modules importable in this process."""
+        from grandpa_kfp_runtime import payload
+
+        env = next((dict(task.container.env) for task in self._pipeline.tasks if task.container is not None), {})
+        zip_bytes = payload.read_code(env, self._place.store)
+        folder = self._place.folder / "code"
+        payload.unpack(zip_bytes, env[ENV_CODE_SHA256], folder)
+        payload.Loader(folder)
+
+
+def _open(store: Store | str | Path | None, root: Path) -> Store:
+    """The store, which other processes must be able to open by its location."""
+    if store is None:
+        return FileStore(root.resolve() / ".grandpa" / "store")
+    opened = open_store(store) if isinstance(store, str | Path) else store
+    if opened.location.startswith("memory:"):
+        raise StoreError(
+            "a store in memory belongs to one process, and each task of a compiled pipeline is a process of its own; "
+            "use a folder or s3://bucket/prefix?endpoint=http://host:port"
+        )
+    opened.exists("A" * 43)  # wrong credentials shall show before anything runs
+    return opened
+
+
+def _where(source: str | Path) -> str:
+    return "" if isinstance(source, str) and "\n" in source else str(source)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does, so that no process of a task outlives this one."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
