@@ -14,6 +14,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,15 +42,20 @@ class S3Endpoint:
 
     def client(self):  # type: ignore[no-untyped-def]
         """A MinIO client of the test's own, past our store."""
+        import urllib3
         from minio import Minio
 
-        return Minio(
+        http = urllib3.PoolManager(timeout=30)
+        client = Minio(
             endpoint=self.endpoint.removeprefix("http://"),
             access_key=self.access_key,
             secret_key=self.secret_key,
             secure=False,
             region="us-east-1",
+            http_client=http,
         )
+        weakref.finalize(client, http.clear)
+        return client
 
     def new_bucket(self) -> str:
         """The name of a new, empty bucket."""

@@ -162,7 +162,7 @@ def dump(
     meta: dict[str, Json] = {}
     if session.beside:
         meta["beside"] = len(session.beside)
-    return (file.getbuffer(), *session.beside, *session.apart), meta, session.classes
+    return (file.getvalue(), *session.beside, *session.apart), meta, session.classes
 
 
 def _dump_by_cloudpickle(value: Any, name: str, session: Dump) -> tuple[Dump, io.BytesIO]:

@@ -222,10 +222,12 @@ class Proxy:
         while True:
             try:
                 client, _ = self._listener.accept()
+                self._open.append(client)
                 server = socket.create_connection(("127.0.0.1", self._target))
-            except OSError:
+                self._open.append(server)
+            except OSError:  # the listener is closed, or the server is dead
+                self.close()
                 return
-            self._open += [client, server]
             for source, target, counted in ((client, server, True), (server, client, False)):
                 thread = threading.Thread(target=self._copy, args=(source, target, counted), daemon=True)
                 thread.start()

@@ -13,6 +13,7 @@ import mmap
 import os
 import re
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -290,7 +291,7 @@ def _client(endpoint: str, region: str, env: Mapping[str, str], read_timeout_s: 
         ca_certs=env.get("SSL_CERT_FILE") or certifi.where(),
     )
     try:
-        return Minio(
+        client = Minio(
             endpoint=parts.netloc,
             secure=parts.scheme == "https",
             region=region or None,
@@ -299,6 +300,8 @@ def _client(endpoint: str, region: str, env: Mapping[str, str], read_timeout_s: 
         )
     except ValueError as error:
         raise StoreError(f"the endpoint {endpoint!r} of the store cannot be used: {error}") from error
+    weakref.finalize(client, http.clear)  # closes what connections are left, in whatever order things are collected
+    return client
 
 
 def _credentials(env: Mapping[str, str], http: Any) -> Any:
