@@ -46,6 +46,8 @@ class TaskContext:
         if self._logger is None:
             from logging import LoggerAdapter, getLogger
 
+            if _log_stream is not None:
+                _set_up_logging(*_log_stream)
             self._logger = LoggerAdapter(getLogger(LOGGER), {"task": self.task, "run_id": self.run_id})
         return self._logger
 
@@ -77,6 +79,7 @@ _LOCK = threading.Lock()
 _CURRENT: ContextVar[TaskContext | None] = ContextVar("grandpa_task", default=None)
 _process: TaskContext | None = None
 _outside: TaskContext | None = None
+_log_stream: tuple[IO[str], bool] | None = None
 
 
 def current() -> TaskContext:
@@ -124,7 +127,15 @@ def _no_task() -> TaskContext:
 
 
 def log_to(stream: IO[str], *, verbose: bool = False) -> None:
-    """Have tasks' loggers write lines to a stream, unless the program has set up logging itself."""
+    """Have tasks' loggers write lines to a stream, unless the program has set up logging itself.
+
+    Nothing is imported or set up before a task asks for its logger.
+    """
+    global _log_stream
+    _log_stream = (stream, verbose)
+
+
+def _set_up_logging(stream: IO[str], verbose: bool) -> None:
     import logging
 
     logger = logging.getLogger(LOGGER)

@@ -31,6 +31,7 @@ ENV_REDACT = "GRANDPA_REDACT"  # names of environment variables whose values are
 ENV_PACKAGES = "GRANDPA_PACKAGES"  # JSON list of requirements that the node asks for; `--bootstrap` installs them
 ENV_VERBOSE = "GRANDPA_VERBOSE"  # `1`: the task says more on standard error
 ENV_TASK_NAME = "GRANDPA_TASK_NAME"  # set by local engines; KFP's comes from the output URI
+ENV_ATTEMPT = "GRANDPA_ATTEMPT"  # set by local engines; elsewhere time and pod name the attempt
 
 INLINE_LIMIT_BYTES = 2048
 """A value whose JSON is longer goes to the store."""

@@ -18,6 +18,7 @@ from grandpa_kfp_runtime.context import TaskContext, activate, activate_process,
 def _own_logger() -> Iterator[None]:
     """The tasks' logger is left as it was."""
     yield
+    context._log_stream = None
     logging.getLogger(context.LOGGER).handlers.clear()
     logging.getLogger(context.LOGGER).setLevel(logging.NOTSET)
 
@@ -89,4 +90,5 @@ def test_log_to_writes_lines_with_the_task(monkeypatch: pytest.MonkeyPatch) -> N
 def test_log_to_leaves_a_program_that_logs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [logging.NullHandler()])
     log_to(io.StringIO())
+    TaskContext("run-1", "train").logger.info("epoch 3")
     assert logging.getLogger(context.LOGGER).handlers == []
