@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from .errors import CodecError, GrandpaError
 from .frames import Buffer, Frame, own, plain, view
+from .ordered_sets import dump_ordered, may_hold_sets
 from .registry import Codec, Parts, codec_for, codec_named, module_of
 from .typespec import Json
 from .unpicklable import FILES, REFUSED, advice, locate
@@ -159,6 +160,10 @@ def dump(
         raise
     except Exception:  # whatever a user's __reduce__ may raise: cloudpickle shall say it again, or manage
         session, file = _dump_by_cloudpickle(value, name, Dump(files, True, fingerprint))
+    else:
+        if not (files or here) and may_hold_sets(file.getvalue()):  # a constant: the same text every time
+            session = Dump(files, here, fingerprint)
+            file = io.BytesIO(dump_ordered(value, session.reduce))
     meta: dict[str, Json] = {}
     if session.beside:
         meta["beside"] = len(session.beside)
