@@ -1,0 +1,141 @@
+"""Tracing and compiling, beside the kfp SDK's compiler on the same graph, in the same run.
+
+    python benchmarks/compile.py [--quick]
+
+Every figure comes from a process of its own in which nothing was compiled before; imports are not
+counted, of either side. Prints a table, writes benchmarks/results/compile.json. Says what falls short of
+its target, and never fails on time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results" / "compile.json"
+
+
+def measure_ours(tasks: int) -> dict[str, float]:
+    """Seconds for each step, and bytes."""
+    from grandpa_kfp.packing import pack
+    from graphs import chain
+
+    from grandpa_kfp.tracing import trace
+    from grandpa_kfp_compiler.kfp import compile_graph
+
+    start = time.perf_counter()
+    graph = trace(chain, {"tasks": tasks})
+    traced = time.perf_counter()
+    packed = pack(graph)
+    done_packing = time.perf_counter()
+    text = compile_graph(packed).text
+    end = time.perf_counter()
+    return {
+        "trace_s": traced - start,
+        "pack_s": done_packing - traced,
+        "compile_s": end - done_packing,
+        "total_s": end - start,
+        "bytes": len(text.encode()),
+    }
+
+
+def measure_kfp(tasks: int) -> dict[str, float]:
+    """The SDK builds its graph while the pipeline is defined, so that counts too."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    from graphs import kfp_chain
+    from kfp import compiler
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "pipeline.yaml"
+        start = time.perf_counter()
+        compiler.Compiler().compile(kfp_chain(tasks), str(file))
+        end = time.perf_counter()
+        return {"total_s": end - start, "bytes": file.stat().st_size}
+
+
+def in_process(what: str, tasks: int, times: int) -> dict[str, float]:
+    """The median of several processes, figure by figure."""
+    found = []
+    for _ in range(times):
+        command = [sys.executable, __file__, "--measure", what, str(tasks)]
+        found.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    return {name: statistics.median(item[name] for item in found) for name in found[0]}
+
+
+def table(rows: list[list[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def report(quick: bool) -> dict[str, Any]:
+    times = 1 if quick else 3
+    ours = {tasks: in_process("ours", tasks, times) for tasks in (100, 1000, 10_000)}
+    sdk = {tasks: in_process("kfp", tasks, 1 if quick else 2) for tasks in (100, 1000)}
+    rows = [["tasks", "ours, ms", "trace", "pack", "compile", "bytes/task", "kfp SDK, ms", "its bytes/task", "faster"]]
+    for tasks, figures in ours.items():
+        peer = sdk.get(tasks)
+        rows.append(
+            [
+                f"{tasks:,}",
+                *(f"{figures[name] * 1000:.0f}" for name in ("total_s", "trace_s", "pack_s", "compile_s")),
+                f"{figures['bytes'] / tasks:.0f}",
+                f"{peer['total_s'] * 1000:.0f}" if peer else "",
+                f"{peer['bytes'] / tasks:.0f}" if peer else "",
+                f"{peer['total_s'] / figures['total_s']:.0f}x" if peer else "",
+            ]
+        )
+    print(table(rows))
+    targets = {
+        "times faster than the kfp SDK, 1,000 tasks (at least 20)": sdk[1000]["total_s"] / ours[1000]["total_s"],
+        "10,000 tasks in times the time of 1,000 (about 10)": ours[10_000]["total_s"] / ours[1000]["total_s"],
+        "bytes of YAML a task, 1,000 tasks (at most 700)": ours[1000]["bytes"] / 1000,
+        "bytes of YAML a task, 10,000 tasks (at most 700)": ours[10_000]["bytes"] / 10_000,
+    }
+    met = [
+        value >= 20 if "faster" in name else value <= (13 if "time of" in name else 700)
+        for name, value in targets.items()
+    ]
+    print(
+        "\n"
+        + table(
+            [
+                ["target", "measured", ""],
+                *(
+                    [n, f"{v:.1f}", "" if ok else "falls short"]
+                    for (n, v), ok in zip(targets.items(), met, strict=True)
+                ),
+            ]
+        )
+    )
+    return {"ours": ours, "kfp": sdk, "targets": targets, "python": sys.version.split()[0]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="each figure once")
+    parser.add_argument("--measure", nargs=2, metavar=("WHAT", "TASKS"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        what, tasks = options.measure
+        print(json.dumps((measure_ours if what == "ours" else measure_kfp)(int(tasks))))
+        return
+    found = report(options.quick)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(f"\nwritten to {RESULTS}")
+
+
+if __name__ == "__main__":
+    main()
