@@ -132,6 +132,17 @@ def test_env_holds_the_users_own_and_what_the_runtime_reads() -> None:
     assert not found.scratch  # the user's own place for temporary files
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"image": "mine:1"}, {"env": (("A", "1"),)}, {"secrets": (("A", "s/k"),)}, {"cpu": "1"}, {"memory": "1Gi"}, {"gpu": 1},
+     {"timeout_s": 5}, {"packages": ("numpy",)}, {"verbose": True}],
+    ids=lambda options: next(iter(options)),
+)  # fmt: skip
+def test_an_option_of_the_container_makes_a_component_of_its_own(options: dict[str, Any]) -> None:
+    tasks = [call("one", ADD, 1, 2), with_options(call("two", ADD, 3, 4), **options)]
+    assert [leaf.key for leaf in lowered(graph(*tasks)).leaves()] == ["comp-add", "comp-add-2"]
+
+
 def test_the_inline_limit_follows_the_widest_consumer() -> None:
     loads = [call(f"one-{index}", ONE) for index in range(60)]
     of = graph(*loads, call("total", TOTAL, listed(*(TaskOutput(item.id) for item in loads))))
