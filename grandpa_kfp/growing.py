@@ -81,14 +81,15 @@ def _refuse_traced(promise: Promise) -> None:
     tracer = promise._origin.tracer
     if tracer is None:
         return
-    if recorder.get() is tracer:
+    inside, workflow = recorder.get() is tracer, tracer.name
+    if inside:
         raise TraceError(
-            f"{here()}: {describe(promise)} was resolved inside the workflow {tracer.name}, where its value does not "
+            f"{here()}: {describe(promise)} was resolved inside the workflow {workflow}, where its value does not "
             "exist yet; pass the Ref to a node, or return it"
         )
     raise TraceError(
-        f"{here()}: {describe(promise)} belongs to the traced workflow {tracer.name} and has no value of its own; "
-        f"run the workflow: {tracer.name}(...).resolve()"
+        f"{here()}: {describe(promise)} belongs to the traced workflow {workflow} and has no value of its own; "
+        f"run the workflow: {workflow}(...).resolve()"
     )
 
 

@@ -7,7 +7,6 @@ checker the node keeps its own signature.
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 import types
 import typing
@@ -93,24 +92,21 @@ class FunctionNode(Generic[P, R]):
         return f"<Node {self._definition.name} ({self._definition.where})>"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        """By reference where the node can be imported, as functions are pickled; else by value."""
         definition = self._definition
-        if not self._bound and self._chosen is NO_CALL_OPTIONS:
-            module, qualname = getattr(definition.target, "__module__", ""), getattr(self, "__qualname__", "")
-            if _importable(module, qualname) is self:
-                from grandpa_kfp_runtime.payload import load
-
-                return load, (module, qualname)
+        if _importable(getattr(self, "__module__", ""), getattr(self, "__qualname__", "")) is self:
+            return self.__qualname__
         state = (definition.target, definition.name, definition.options, definition.outputs, definition.where)
         return _rebuild, (state, self._chosen, self._bound, self._kind)
 
 
 def _importable(module: str, qualname: str) -> Any:
     """The object of that name, None where there is none; nothing is imported."""
-    found: Any = sys.modules.get(module)
-    if found is None or module == "__main__":  # another process has another `__main__`: it goes by value
+    if module == "__main__":  # another process has another `__main__`
         return None
+    found: Any = sys.modules.get(module)
     for name in qualname.split("."):
-        found = inspect.getattr_static(found, name, None)
+        found = getattr(found, name, None)
     return found
 
 

@@ -110,7 +110,7 @@ class Ref(Promise, Generic[T]):
         outputs = self._origin.outputs
         if outputs is not None and self._output is None:
             return self._declared(key, outputs)
-        if outputs is not None and outputs == (key,) and not self._path:
+        if type(key) is str and outputs == (key,) and not self._path:
             return self  # a single declared output is the whole result
         parts = _parts_of(self)
         if parts is not None and type(key) is int and not -len(parts) <= key < len(parts):
