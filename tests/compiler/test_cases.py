@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from grandpa_kfp import trace
 from grandpa_kfp_compiler.graph import Graph
 from grandpa_kfp_compiler.json_format import dumps, loads

@@ -91,6 +91,10 @@ def _missing(
         for item in candidates
         if not item.has_default and (item.name not in names or item.kind == "positional_only")
     ]
+    return _missing_text(missing)
+
+
+def _missing_text(missing: list[str]) -> str | None:
     if len(missing) > 1:
         return f"arguments {', '.join(missing[:-1])} and {missing[-1]} are missing"
     return f"argument {missing[0]} is missing" if missing else None
@@ -115,4 +119,4 @@ def _group_mismatch(group: Group) -> str | None:
     if len(set(given)) < len(given):
         return f"argument {next(name for name in given if given.count(name) > 1)} is given twice"
     missing = [name for name, item in parameters.items() if name not in given and item.default is MISSING]
-    return f"argument{'s' if len(missing) > 1 else ''} {', '.join(missing)} missing" if missing else None
+    return _missing_text(missing)
