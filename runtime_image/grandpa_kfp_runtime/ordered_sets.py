@@ -28,14 +28,14 @@ def dump_ordered(value: Any, reduce: Reduce) -> bytes:
     True
     """
     file = io.BytesIO()
-    _Ordered(file, reduce).dump(value)
+    OrderedPickler(file, reduce).dump(value)
     return file.getvalue()
 
 
 _PythonPickler: Any = pickle._Pickler  # the type stubs leave out what its subclasses need
 
 
-class _Ordered(_PythonPickler):  # type: ignore[misc]
+class OrderedPickler(_PythonPickler):  # type: ignore[misc]
     """The pickler in Python, which lets the saving of built-in types be replaced."""
 
     dispatch: ClassVar[dict[type, Any]] = dict(_PythonPickler.dispatch)
@@ -64,16 +64,21 @@ class _Ordered(_PythonPickler):  # type: ignore[misc]
 
     def _save_items(self, items: set[Any] | frozenset[Any]) -> None:
         self.write(pickle.MARK)
-        for item in sorted(items, key=_rank):
+        for item in sorted(items, key=self._rank):
             self.save(item)
+
+    def _rank(self, item: Any) -> tuple[str, bytes]:
+        file = io.BytesIO()
+        name = type(item).__qualname__
+        try:
+            type(self)(file, _leave).dump(item)
+        except Exception:  # an item that only a registered codec can store has no rank of its own
+            return name, b""
+        return name, file.getvalue()
 
     dispatch[set] = _save_set
     dispatch[frozenset] = _save_frozenset
 
 
-def _rank(item: Any) -> tuple[str, bytes]:
-    name = type(item).__qualname__
-    try:
-        return name, dump_ordered(item, lambda part: NotImplemented)
-    except Exception:  # an item that only a registered codec can store has no rank of its own
-        return name, b""
+def _leave(_: Any) -> Any:
+    return NotImplemented

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
+from .by_value import dump_by_value
 from .errors import CodecError, GrandpaError
 from .frames import Buffer, Frame, own, plain, view
 from .ordered_sets import dump_ordered, may_hold_sets
@@ -61,8 +62,8 @@ class Dump:
         self.last = obj
         kind = type(obj)
         codec = codec_for(kind)
-        if codec is not None and (self.files or not issubclass(kind, Path)):
-            return self.by_codec(codec, obj)
+        if codec is not None:
+            return self.by_codec(codec, obj) if self.files or not issubclass(kind, Path) else (as_path, (str(obj),))
         if kind in REFUSED and not (kind in FILES and obj in (sys.stdout, sys.stderr)):
             raise _Refused
         if kind is types.FunctionType or issubclass(kind, type):
@@ -159,7 +160,7 @@ def dump(
     except (GrandpaError, MemoryError):
         raise
     except Exception:  # whatever a user's __reduce__ may raise: cloudpickle shall say it again, or manage
-        session, file = _dump_by_cloudpickle(value, name, Dump(files, True, fingerprint))
+        session, file = _dump_by_cloudpickle(value, name, Dump(files, True, fingerprint), stable=not (files or here))
     else:
         if not (files or here) and may_hold_sets(file.getvalue()):  # a constant: the same text every time
             session = Dump(files, here, fingerprint)
@@ -170,10 +171,13 @@ def dump(
     return (file.getvalue(), *session.beside, *session.apart), meta, session.classes
 
 
-def _dump_by_cloudpickle(value: Any, name: str, session: Dump) -> tuple[Dump, io.BytesIO]:
+def _dump_by_cloudpickle(value: Any, name: str, session: Dump, *, stable: bool) -> tuple[Dump, io.BytesIO]:
     file = io.BytesIO()
     try:
-        _cloud_pickler()(file, session).dump(value)
+        if stable:  # a constant
+            file.write(dump_by_value(value, session.reduce))
+        else:
+            _cloud_pickler()(file, session).dump(value)
     except (_Refused, RecursionError, CodecError) as error:
         _explain(value, session.last, name, error)
     except (GrandpaError, MemoryError):
@@ -273,6 +277,11 @@ def decode_by(
     if not codec.raw:
         frames = tuple(view(own(frame, given=given)) for frame in frames)
     return codec.decode(Parts(frames, meta, scratch))
+
+
+def as_path(text: str) -> Path:
+    """Stands in a pickle for a path that means itself: the module of Path differs from Python to Python."""
+    return Path(text)
 
 
 def revive(name: str, module: str, meta: dict[str, Json], first: int, count: int) -> Any:
