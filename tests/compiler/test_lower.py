@@ -134,8 +134,8 @@ def test_env_holds_the_users_own_and_what_the_runtime_reads() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"image": "mine:1"}, {"env": (("A", "1"),)}, {"secrets": (("A", "s/k"),)}, {"cpu": "1"}, {"memory": "1Gi"}, {"gpu": 1},
-     {"timeout_s": 5}, {"packages": ("numpy",)}, {"verbose": True}],
+    [{"image": "mine:1"}, {"env": (("A", "1"),)}, {"secrets": (("A", "s/k"),)}, {"cpu": "1"}, {"memory": "1Gi"},
+     {"gpu": 1}, {"timeout_s": 5}, {"packages": ("numpy",)}, {"verbose": True}],
     ids=lambda options: next(iter(options)),
 )  # fmt: skip
 def test_an_option_of_the_container_makes_a_component_of_its_own(options: dict[str, Any]) -> None:
