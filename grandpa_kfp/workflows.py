@@ -135,7 +135,7 @@ class WorkflowFunction(Generic[P, R]):
     def _parameter(self, item: inspect.Parameter, description: str) -> WorkflowParameter:
         if item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD):
             raise TraceError(
-                f"{self.where}: the workflow {self.name} takes {item}, but a pipeline's parameters have names; "
+                f"{self.where}: the workflow {self.name} takes {item.replace(annotation=item.empty)}, but a pipeline's parameters have names; "
                 "write them out, or take one list or dict"
             )
         type_ = type_of(item.annotation)

@@ -1,0 +1,81 @@
+"""What `grandpa_kfp` gives its users, and that importing it is cheap."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+import grandpa_kfp
+
+NAMES = [
+    "CodecError", "CompileError", "Component", "DeployError", "File", "GrandpaError", "GraphError", "LoadError", "Node",
+    "ObjectCorrupt", "ObjectGone", "ParameterError", "PayloadError", "Ref", "RunCancelled", "Static", "StoreDenied",
+    "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TemplateParser", "TraceError",
+    "Workflow", "compile", "current", "launch", "register_codec", "resolve", "run", "trace",
+]  # fmt: skip
+HEAVY = ["kfp", "kubernetes", "minio", "jinja2", "numpy", "click", "rich", "yaml", "zstandard", "cloudpickle"]
+
+
+def test_all_is_pinned():
+    """A change of the public names is a decision."""
+    assert grandpa_kfp.__all__ == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_exists(name):
+    """And is listed by dir()."""
+    assert getattr(grandpa_kfp, name) is not None
+    assert name in dir(grandpa_kfp)
+
+
+def test_an_unknown_name():
+    """As every module says it."""
+    with pytest.raises(AttributeError, match="has no attribute 'nodes_of_the_world'"):
+        _ = grandpa_kfp.nodes_of_the_world
+
+
+def test_importing_loads_nothing_heavy():
+    """Neither the package nor the decorators."""
+    code = (
+        "import sys, grandpa_kfp\n"
+        "from grandpa_kfp import Node, Component, Workflow, Ref, Static, resolve, trace\n"
+        f"print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout.strip() == "[]"
+
+
+def test_importing_takes_less_than_60_ms():
+    """The best of five, in fresh processes, measured inside."""
+    code = "import time; t = time.perf_counter(); import grandpa_kfp; print(time.perf_counter() - t)"
+    times = []
+    for _ in range(5):
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+        times.append(float(result.stdout))
+    assert min(times) < 0.06
+
+
+def test_tracing_a_thousand_calls_takes_less_than_30_ms():
+    """The best of five; chained calls with a constant each."""
+    from grandpa_kfp import Node, Workflow, trace
+
+    @Node
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    @Workflow
+    def chain(x: int = 0):
+        for index in range(1000):
+            x = add(x, index)
+        return x
+
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        graph = trace(chain)
+        times.append(time.perf_counter() - start)
+    assert len(graph.operations) == 1000
+    assert min(times) < 0.03
