@@ -605,6 +605,22 @@ def test_the_same_folder_gives_the_same_bytes(tmp_path: Path) -> None:
     assert one == two
 
 
+def test_the_order_in_which_the_disk_lists_a_folder_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = os.walk
+
+    def backwards(*args: Any, **options: Any) -> Any:
+        for folder, folders, names in walk(*args, **options):
+            folders.sort(reverse=True)
+            yield folder, folders, sorted(names, reverse=True)
+
+    tree = _tree(tmp_path / "tree", 1)
+    one = b"".join(pack(encode(tree)))
+    monkeypatch.setattr(os, "walk", backwards)
+    assert b"".join(pack(encode(tree))) == one
+
+
 @pytest.mark.parametrize("target", ["../outside.txt", "/etc/hostname", "sub/../../outside.txt"])
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, target: str) -> None:
     folder = tmp_path / "tree"
