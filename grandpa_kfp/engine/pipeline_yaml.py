@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from grandpa_kfp_runtime.contract import ENV_CODE_SHA256, RESULT, Input, TaskCall
+from grandpa_kfp_runtime.contract import RESULT, Input, TaskCall
 from grandpa_kfp_runtime.errors import CodecError, GrandpaError, ParameterError, StoreError, TaskError
 from grandpa_kfp_runtime.handles import from_handle
 from grandpa_kfp_runtime.stores import Store, open_store
@@ -167,13 +167,10 @@ class Pods:
 
     def _load_code(self) -> None:
         """Makes the pipeline's modules importable in this process."""
-        from grandpa_kfp_runtime import payload
+        from grandpa_kfp_runtime.task_code import open_code
 
         env = next((dict(task.container.env) for task in self._pipeline.tasks if task.container is not None), {})
-        zip_bytes = payload.read_code(env, self._place.store)
-        folder = self._place.folder / "code"
-        payload.unpack(zip_bytes, env[ENV_CODE_SHA256], folder)
-        payload.Loader(folder)
+        open_code(env, self._place.store, self._place.folder / "code")
 
 
 def _open(store: Store | str | Path | None, root: Path) -> Store:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from grandpa_kfp_runtime.contract import ENV_STORE, ENV_TASK_NAME, EXECUTOR_INPUT
+from grandpa_kfp_runtime.contract import ENV_ATTEMPT, ENV_STORE, ENV_TASK_NAME, EXECUTOR_INPUT
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError, TaskTimeout
 from grandpa_kfp_runtime.stores import Store
 from grandpa_kfp_runtime.typespec import Json
@@ -153,50 +153,50 @@ class Processes:
 
     def _run_process(self, key: tuple[int, int], task: YamlTask, argv: list[str], work: Path) -> int:
         assert task.container is not None
-        with (work / "log.txt").open("wb") as log:
+        with self._lock:
+            if self._closed:
+                raise TaskError("the run was stopped")
+            process = subprocess.Popen(
+                argv,
+                cwd=work,
+                env=self._environment(task.id, key[1], task.container, work),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._processes[key] = process
+        assert process.stdout is not None
+        reader = threading.Thread(target=self._copy, args=(task.id, process.stdout, work / "log.txt"), daemon=True)
+        reader.start()
+        try:
+            _wait(process)
+            _signal(process, signal.SIGKILL)  # children that it left behind hold the pipe
+            status = process.wait()
+        finally:
             with self._lock:
-                if self._closed:
-                    raise TaskError("the run was stopped")
-                process = subprocess.Popen(
-                    argv,
-                    cwd=work,
-                    env=self._environment(task.id, task.container, work),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-                self._processes[key] = process
-            assert process.stdout is not None
-            reader = threading.Thread(target=self._copy, args=(task.id, process.stdout, log), daemon=True)
-            reader.start()
-            try:
-                status = process.wait()
-            finally:
-                with self._lock:
-                    del self._processes[key]
-                _signal(process, signal.SIGKILL)  # children that it left behind hold the pipe
-                reader.join(_PIPE_S)
+                del self._processes[key]
+            reader.join(_PIPE_S)
         return status
 
-    def _environment(self, name: str, container: Container, work: Path) -> dict[str, str]:
+    def _environment(self, name: str, attempt: int, container: Container, work: Path) -> dict[str, str]:
         """This process's own, the container's, and what a pod would bring: store, scratch space, the task's name."""
         return {
             **os.environ,
             **dict(container.env),
             ENV_STORE: self._place.store.location,
             ENV_TASK_NAME: name,
+            ENV_ATTEMPT: str(attempt),
             "TMPDIR": str(work / "tmp"),
             "PYTHONUNBUFFERED": "1",
         }
 
-    def _copy(self, name: str, stream: IO[bytes], log: IO[bytes]) -> None:
-        for line in stream:
-            if log.closed:
-                return
-            log.write(line)
-            log.flush()
-            self._echo(name, line.decode("utf-8", "replace").rstrip("\r\n"))
+    def _copy(self, name: str, stream: IO[bytes], log: Path) -> None:
+        """Until the last of the processes that hold the pipe has ended."""
+        with stream, log.open("wb", buffering=0) as file:
+            for line in stream:
+                file.write(line)
+                self._echo(name, line.decode("utf-8", "replace").rstrip("\r\n"))
 
     def _failure(self, task: YamlTask, attempt: int, status: int, log: Path) -> TaskError:
         """The launcher's own report where there is one, else the end of what the process printed."""
@@ -235,6 +235,14 @@ def end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
             continue
     for process in processes:
         _signal(process, signal.SIGKILL)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    """Returns when the process has ended, and leaves it unreaped, so that its group's number stays its own."""
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    except ChildProcessError:
+        return  # another thread has ended it
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:
