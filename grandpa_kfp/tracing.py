@@ -34,7 +34,6 @@ from .calls import Body, FreeCall, ParameterOrigin, TracedCall, recorder
 from .captured import captured_refs
 from .classes import NO_CALL_OPTIONS, CallOptions, Instance
 from .definitions import Definition
-from .keys import importable_key
 from .refs import Promise, Ref, describe
 from .where import here
 
@@ -335,19 +334,21 @@ class Tracer:
         """The graph's node; its key is the importable name, or one by value, distinct in this graph."""
         found = self._nodes.get(id(definition))
         if found is None:
-            key = importable_key(definition.target)
-            if not key or key in self._keys:
-                key = self._value_key(definition.name)
+            from grandpa_kfp_runtime.payload import VALUE, node_key
+
+            key = node_key(definition.target, definition.name)
+            if key.startswith(VALUE) or key in self._keys:
+                key = self._value_key(VALUE + definition.name)
             self._keys[key] = id(definition)
             self._keep.append(definition)
             found = self._nodes[id(definition)] = definition.python_node(key)
         return found
 
-    def _value_key(self, name: str) -> str:
-        key, count = f"value:{name}", 1
+    def _value_key(self, first: str) -> str:
+        key, count = first, 1
         while key in self._keys:
             count += 1
-            key = f"value:{name}-{count}"
+            key = f"{first}-{count}"
         return key
 
     # --- the whole -------------------------------------------------------------------------------

@@ -134,8 +134,9 @@ class WorkflowFunction(Generic[P, R]):
 
     def _parameter(self, item: inspect.Parameter, description: str) -> WorkflowParameter:
         if item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD):
+            shown = item.replace(annotation=item.empty)
             raise TraceError(
-                f"{self.where}: the workflow {self.name} takes {item.replace(annotation=item.empty)}, but a pipeline's parameters have names; "
+                f"{self.where}: the workflow {self.name} takes {shown}, but a pipeline's parameters have names; "
                 "write them out, or take one list or dict"
             )
         type_ = type_of(item.annotation)

@@ -1,0 +1,108 @@
+"""Right uses, as a type checker sees them: every line must pass mypy strict and pyright."""
+
+from __future__ import annotations
+
+from typing_extensions import assert_type
+
+from grandpa_kfp import Component, Node, Static, Workflow, resolve
+
+
+@Node
+def subtract(a: int, b: int) -> int:
+    return a - b
+
+
+@Node()
+def plain(a: int) -> str:
+    return str(a)
+
+
+@Node("named")
+def named(a: int) -> str:
+    return str(a)
+
+
+@Node(retries=2, outputs=("mean", "std"))
+def stats(values: list[float]) -> tuple[float, float]:
+    return 0.0, 1.0
+
+
+@Node
+async def later(a: int) -> float:
+    return 1.0
+
+
+@Node
+class Scale:
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, x: float) -> float:
+        return x * self.factor
+
+
+@Node("tuned", retries=1)
+class Tuned(Scale):
+    def apply(self, x: int) -> str:
+        return ""
+
+
+class Model:
+    @Node
+    def fit(self, x: int) -> str:
+        return ""
+
+    @Node
+    @staticmethod
+    def static(x: int) -> str:
+        return ""
+
+    @staticmethod
+    @Node
+    def other(x: int) -> str:
+        return ""
+
+    @Component
+    def group(self, x: int) -> str:
+        return self.fit(x)
+
+
+@Component
+def remainder(a: int, b: int) -> int:
+    return subtract(a, subtract(a, b))
+
+
+@Component("x")
+def twice(a: int) -> int:
+    return remainder(a, a)
+
+
+@Workflow
+def pipeline(a: int = 10, b: int = 2, n: Static[int] = 3) -> int:
+    x = subtract(a, b)
+    assert_type(x, int)
+    _, std = stats([1.0])
+    assert_type(std, float)
+    for _ in range(n):
+        x = subtract(x, 1)
+    assert_type(Scale(2.0)(3.0), float)
+    assert_type(Tuned(1.0).apply(2), str)
+    assert_type(later(1), float)
+    assert_type(named(1), str)
+    assert_type(plain(1), str)
+    assert_type(Model().fit(3), str)
+    assert_type(Model.static(3), str)
+    assert_type(Model.other(3), str)
+    assert_type(Model().group(3), str)
+    assert_type(subtract.options(name="last", after=[x], retries=3)(7, 2), int)
+    assert_type(subtract.fn(7, 2), int)
+    return remainder(twice(x), 2)
+
+
+@Workflow(env={"A": "1"}, defaults={"retries": 1})
+def other(a: int = 1) -> str:
+    return plain(pipeline(a))
+
+
+assert_type(resolve(pipeline(1)), int)
+assert_type(resolve([subtract(1, 2)]), list[int])

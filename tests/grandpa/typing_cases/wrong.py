@@ -1,0 +1,37 @@
+"""Wrong uses: a type checker must find fault with exactly the lines marked so."""
+
+from __future__ import annotations
+
+from grandpa_kfp import Component, Node, Workflow
+
+
+@Node
+def subtract(a: int, b: int) -> int:
+    return a - b
+
+
+@Node(retries=2)
+def text(a: int) -> str:
+    return ""
+
+
+@Component
+def group(a: int) -> int:
+    return subtract(a, a)
+
+
+@Workflow
+def pipeline(a: int = 1) -> int:
+    return group(a)
+
+
+subtract("x", 2)  # wrong
+subtract(1)  # wrong
+subtract(text(1), 2)  # wrong
+subtract(1, 2, c=2)  # wrong
+subtract(group(1), pipeline(2))
+group("x")  # wrong
+pipeline(a="x")  # wrong
+text(1) + 1  # wrong
+Node(retrys=2)  # wrong
+Node(retries="x")  # wrong
