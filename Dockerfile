@@ -15,7 +15,8 @@ RUN python3 -m venv /opt/grandpa \
     && /opt/grandpa/bin/pip install --quiet --no-cache-dir --no-deps /wheels/*.whl \
     && /opt/grandpa/bin/pip install --quiet --no-cache-dir cloudpickle minio zstandard \
     && rm -rf /wheels
-ENV PATH=/opt/grandpa/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# One hash seed everywhere: a set is then written in the same order by every task.
+ENV PATH=/opt/grandpa/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0
 USER 1000
 ENTRYPOINT []
 CMD ["python", "-m", "grandpa_kfp_runtime"]
