@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from base64 import b64decode
 from dataclasses import replace
 from typing import Any
 
@@ -25,12 +24,12 @@ from grandpa_kfp_compiler.graph import (
 from grandpa_kfp_compiler.kfp import CompileOptions, compile_graph
 from grandpa_kfp_compiler.kfp.bootstrap import BOOTSTRAP_COMMAND
 from grandpa_kfp_compiler.kfp.pipeline import Executor, FromConstant, FromParameter, FromTask, Leaf, Pipeline, Task
-from grandpa_kfp_runtime.codecs import encode
 from grandpa_kfp_runtime.contract import CodeCall, TaskCall
 from grandpa_kfp_runtime.errors import CompileError, GraphError, PayloadError
 from grandpa_kfp_runtime.handles import from_handle, to_handle
-from grandpa_kfp_runtime.objects import pack
+from grandpa_kfp_runtime.payload import read_code
 from grandpa_kfp_runtime.stores.memory import MemoryStore
+from grandpa_kfp_runtime.task_code import put_code
 
 ONE = node("one")
 
@@ -246,18 +245,17 @@ def test_the_parts_that_code_tasks_write_are_those_that_the_others_read(size: in
     found = compiled(graph(call("add", ADD, 1, 2), code=noise(size)), code="task")
     store = MemoryStore()
     written = []
-    for task, container in code_tasks(found.pipeline):
-        part = b64decode(dict(container.env)["GRANDPA_CODE"])
-        number = CodeCall.from_argv(container.args)[0]
-        assert f"code-{number.part}" == (task.key if number.part > 1 else f"{task.key}-1")
-        written.append(f"@{store.write(pack(encode(part)))}")
+    for number, (task, container) in enumerate(code_tasks(found.pipeline), 1):
+        assert task.key == ("code" if number == 1 else f"code-{number}")
+        part, _ = CodeCall.from_argv(container.args)
+        assert part.part == number
+        written.append(put_code(part, dict(container.env), store))
     assert len(written) == -(-size // 73_728)
-    keys = dict(executor(graph(call("add", ADD, 1, 2), code=noise(size)), code="task").env)["GRANDPA_CODE"]
-    assert keys.split(",") == written
-    from grandpa_kfp_runtime.payload import encode_code_env
-
-    joined = b"".join(from_handle(key, store) for key in written)
-    assert joined == b64decode(encode_code_env(noise(size).zip))
+    env = dict(executor(graph(call("add", ADD, 1, 2), code=noise(size)), code="task").env)
+    assert env["GRANDPA_CODE"].split(",") == written
+    assert (
+        read_code({**env, "GRANDPA_CODE_SHA256": hashlib.sha256(noise(size).zip).hexdigest()}, store) == noise(size).zip
+    )
 
 
 def test_code_in_the_store_is_one_object_that_is_named_for_upload() -> None:

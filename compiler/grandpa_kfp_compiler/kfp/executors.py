@@ -110,7 +110,7 @@ class Executors:
         chosen = call.options
         env = {ENV_PYTHON: self.python}
         if chosen.timeout_s is not None:
-            env[ENV_TIMEOUT_S] = f"{chosen.timeout_s:g}"
+            env[ENV_TIMEOUT_S] = f"{float(chosen.timeout_s)!r}".removesuffix(".0")
         if inline_bytes != INLINE_LIMIT_BYTES:
             env[ENV_INLINE_BYTES] = str(inline_bytes)
         if secrets:
