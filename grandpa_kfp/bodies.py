@@ -5,18 +5,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from grandpa_kfp_compiler.graph import RESULT
 from grandpa_kfp_runtime.errors import CodecError, TaskError
+from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.summaries import summary
 from grandpa_kfp_runtime.task import construct, finish
 from grandpa_kfp_runtime.trees import fill, split
 
 from .arguments import Opened
-from .calls import DONE, Body, FreeCall, WorkflowCall, recorder
+from .calls import Body, FreeCall, WorkflowCall
 from .classes import Instance
 from .isolation import Kept, copy_constant
 from .refs import Promise, Ref, describe
@@ -105,7 +105,7 @@ def _log(call: FreeCall, result: Any) -> None:
 
 
 def _warn_of_unused(call: FreeCall, body: Body, returned: list[FreeCall]) -> None:
-    """Calls made in a body that nobody needs do not run; each place is told of once."""
+    """Calls made in a body that neither what it returns needs nor anybody has resolved."""
     reached: set[FreeCall] = set()
     waiting = returned
     while waiting:
@@ -114,18 +114,8 @@ def _warn_of_unused(call: FreeCall, body: Body, returned: list[FreeCall]) -> Non
             reached.add(item)
             waiting.extend(needs(item))
     for item in body.calls:
-        if item not in reached and item.state != DONE and item.where not in call.definition.warned:
-            call.definition.warned.add(item.where)
-            warnings.warn(
-                f"{call.name} calls {item.name} ({item.where}) in its body, but returns nothing that needs it: it does "
-                "not run; return its Ref, or resolve it",
-                UnusedCallWarning,
-                stacklevel=2,
-            )
-
-
-class UnusedCallWarning(UserWarning):
-    """A node's body called a node and used the Ref for nothing."""
+        if item not in reached:
+            item.warn_if_unused(call.name)
 
 
 # --- values --------------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 """The origins that Refs point to: a task of a trace, a call outside of one, a parameter.
 
 Plain records without behaviour of their own; `tracing` makes the first and the last, `growing` runs the
-second. `recorder` is the one ContextVar that says who takes down a call.
+second. Who takes down a call is in the runtime's `recorder`.
 """
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from grandpa_kfp_compiler.graph import NO_OPTIONS, Options
@@ -108,6 +108,17 @@ class FreeCall(Origin):
     def annotation(self) -> Any:
         return self.definition.returns(self.method)
 
+    def warn_if_unused(self, body: str) -> None:
+        """Tells the user, once a place, of a call in a body that has not run and will not."""
+        if self.state == NEW and (body, self.where) not in _warned:
+            _warned.add((body, self.where))
+            warnings.warn(
+                f"{body} calls {self.name} ({self.where}) in its body, but returns nothing that needs it: it does not "
+                "run; return its Ref, or resolve it",
+                UnusedCallWarning,
+                stacklevel=2,
+            )
+
 
 NEW, RUNNING, GROWN, DONE = range(4)
 
@@ -157,5 +168,8 @@ class Body:
         self.counter = counter
 
 
-recorder: ContextVar[Tracer | Body | None] = ContextVar("grandpa_kfp_recorder", default=None)
-"""Who takes down calls here: a trace, a running body, or nobody in particular."""
+class UnusedCallWarning(UserWarning):
+    """A node's body called a node and used the Ref for nothing."""
+
+
+_warned: set[tuple[str, str]] = set()

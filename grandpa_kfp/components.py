@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from grandpa_kfp_runtime.errors import TraceError
+from grandpa_kfp_runtime.recording import recorder
 
 from .annotations import signature_of
-from .calls import recorder
 from .classes import NO_CALL_OPTIONS, CallOptions
 from .definitions import name_of
 from .options import check_name

@@ -24,8 +24,7 @@ METHODS = ("__call__", "process", "apply")
 class Definition:
     """A node: its callable, its name, its options; signatures are worked out at the first call and kept."""
 
-    __slots__ = ("_plain", "_shapes", "is_class", "name", "options", "outputs", "target", "warned",
-                 "where")  # fmt: skip
+    __slots__ = ("_plain", "_shapes", "is_class", "name", "options", "outputs", "target", "where")
 
     def __init__(
         self, target: Any, name: str, options: Options, outputs: tuple[str, ...] | None, where: str, *, is_class: bool
@@ -38,7 +37,6 @@ class Definition:
         self.is_class = is_class
         self._shapes: dict[str, Shape] = {}
         self._plain: tuple[tuple[str, Signature], ...] | None = None
-        self.warned: set[str] = set()  # the calls in its body that the user was told of
 
     @property
     def only_output(self) -> str | None:

@@ -13,11 +13,12 @@ from typing import Any
 
 from grandpa_kfp_compiler.graph import RESULT
 from grandpa_kfp_runtime.errors import CodecError, TaskError
+from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.task import split_outputs
 from grandpa_kfp_runtime.trees import fill
 
 from .bodies import argument_value, call_path, calls_below, needs, promise_value, run_body
-from .calls import DONE, GROWN, NEW, RUNNING, Body, Counter, FreeCall, WorkflowCall, recorder
+from .calls import DONE, GROWN, NEW, RUNNING, Body, Counter, FreeCall, WorkflowCall
 from .isolation import Kept, keep
 from .refs import Promise, Ref
 

@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from grandpa_kfp_runtime.errors import TaskError, TraceError
+from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.trees import fill
 
 from .arguments import open_argument
-from .calls import Body, Counter, WorkflowCall, recorder
+from .calls import Body, Counter, WorkflowCall
 from .classes import Instance
 from .evaluation import Evaluation
 from .refs import Promise, Ref, describe
@@ -130,9 +131,8 @@ class WorkflowRef(Ref[T]):
 def call_workflow(workflow: WorkflowFunction[..., Any], values: Mapping[str, Any], where: str) -> WorkflowRef[Any]:
     """The Ref of a workflow that is called outside a trace."""
     current = recorder.get()
-    body = current if isinstance(current, Body) else None
     opened = tuple([(name, open_argument(value)) for name, value in values.items()])
-    call = WorkflowCall(workflow, opened, where, None if body is None else body.call)
-    if body is not None:
-        body.calls.append(call)
+    call = WorkflowCall(workflow, opened, where, current.call if isinstance(current, Body) else None)
+    if current is not None:
+        current.calls.append(call)
     return WorkflowRef(call)

@@ -27,12 +27,13 @@ from grandpa_kfp_compiler.graph import (
 )
 from grandpa_kfp_compiler.graph import Instance as GraphInstance
 from grandpa_kfp_runtime.errors import GraphError, TraceError
+from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.trees import ATOMS
 
 from .arguments import Opened, open_argument
-from .calls import Body, FreeCall, ParameterOrigin, TracedCall, recorder
+from .calls import Body, FreeCall, ParameterOrigin, TracedCall
 from .captured import captured_refs
-from .classes import NO_CALL_OPTIONS, CallOptions, Instance
+from .classes import CallOptions, Instance
 from .definitions import Definition
 from .refs import Promise, Ref, describe
 from .where import here
@@ -99,7 +100,7 @@ def record(
         name=chosen.name,
         options=chosen.options,
         after=chosen.after,
-        parent=None if current is None else current.call,
+        parent=current.call if isinstance(current, Body) else None,
     )
     if current is not None:
         current.calls.append(call)
@@ -375,12 +376,3 @@ class Tracer:
             self.faults.extend(captured_refs(node))
         if self.faults:
             raise GraphError(self.faults)
-
-
-def in_trace() -> Tracer | None:
-    """The trace that runs here, if one does."""
-    current = recorder.get()
-    return None if current is None or isinstance(current, Body) else current
-
-
-__all__ = ["NO_CALL_OPTIONS", "Tracer", "in_trace", "record", "trace"]

@@ -16,10 +16,11 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from grandpa_kfp_compiler.graph import MISSING, NO_OPTIONS, Constant, Graph, Options, Parameter
 from grandpa_kfp_runtime.errors import ParameterError, TraceError
 from grandpa_kfp_runtime.parameters import convert, field_types, loader_of, optional
+from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.typespec import TypeSpec
 
 from .annotations import signature_of, type_of
-from .calls import ParameterOrigin, recorder
+from .calls import ParameterOrigin
 from .classes import NO_CALL_OPTIONS, CallOptions
 from .components import ComponentFunction
 from .definitions import name_of

@@ -15,6 +15,7 @@ from typing import Any
 
 from .contract import RESULT, Argument, Arguments, Input, Interface
 from .errors import TaskError
+from .recording import TaskBody, recorder
 from .summaries import summary
 from .trees import ATOMS, fill, split
 from .typespec import Json
@@ -33,7 +34,15 @@ def perform(node: str, interface: Interface, values: Mapping[str, Any], load: Ca
     ...         {"a": 7, "b": 2}, lambda key: lambda a, b: a - b)
     {'result': 5}
     """
-    return split_outputs(grow(call(node, interface, values, load)), interface.outputs)
+    body = TaskBody()
+    token = recorder.set(body)
+    try:
+        result = grow(call(node, interface, values, load))
+    finally:
+        recorder.reset(token)
+    if body.calls:
+        body.warn_of_unused(node)
+    return split_outputs(result, interface.outputs)
 
 
 def call(node: str, interface: Interface, values: Mapping[str, Any], load: Callable[[str], Any]) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from grandpa_kfp import Component, Node, Workflow, resolve
-from grandpa_kfp.bodies import UnusedCallWarning
+from grandpa_kfp.calls import UnusedCallWarning
 from grandpa_kfp.growing import resolve_all
 from grandpa_kfp_runtime.errors import TaskError, TraceError
 
@@ -327,6 +327,42 @@ def test_unused_calls_in_a_body_are_warned_of_once():
         warnings.simplefilter("error")
         assert careless(2).resolve() == 3
     assert "identity" not in runs
+
+
+def test_unused_calls_in_a_tasks_body_are_warned_of():
+    """Where an engine runs the outer body as well, even if it returns no Ref at all."""
+    from grandpa_kfp import run
+
+    @Node
+    def careless(n: int) -> int:
+        identity(n)
+        return n
+
+    @Node
+    def careful(n: int) -> int:
+        return identity(n).resolve() + resolve(add(n, identity(1)))
+
+    with pytest.warns(UnusedCallWarning, match=r"careless calls identity \(tests/.*:\d+\) .* does not run"):
+        assert run(careless, {"n": 1}, record=False).value == 1
+    assert runs == []
+    assert run(careful, {"n": 1}, record=False).value == 3
+
+
+def test_a_run_inside_a_body_records_for_itself():
+    """Calls in its tasks are not those of the body around."""
+    from grandpa_kfp import run
+
+    @Node
+    def inner(n: int) -> Any:
+        return identity(n)
+
+    @Node
+    def outer(n: int) -> Any:
+        return run(inner, {"n": n}, record=False).value
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert outer(3).resolve() == 3
 
 
 def test_used_calls_are_not_warned_of():
