@@ -1,8 +1,8 @@
 """What tasks hand to each other inside one process, isolated: a task may change what it receives.
 
 Immutable values are shared. Any other is encoded once, when its task ends, and decoded for each
-consumer; so what could not cross between processes fails here too. The last consumer of a value takes
-the original where nothing else can hold a part of it. A value is forgotten with its last use.
+consumer; so what could not cross between processes fails here too. The last consumer of an array takes
+the original where nothing else holds it. A value is forgotten with its last use.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import fractions
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -101,13 +102,16 @@ class Values:
         """
         handles: dict[str, str] = {}
         made: list[tuple[tuple[str, str], _Slot]] = []
-        for name, value in outputs.items():
+        for name in outputs:
+            alone = _is_alone(outputs, name)
+            value = outputs[name]
             key = (task, name)
             slot = _Slot(self._uses.get(key, 0))
-            slot.value = value
             slot.shared = is_shareable(value)
-            if not slot.shared:
-                self._encode(slot, name, alone=len(outputs) == 1)
+            if slot.shared:
+                slot.value = value
+            else:
+                self._encode(slot, name, value, alone)
             if self._writable:
                 handle = self._record(slot, name, value)
                 if handle:
@@ -126,10 +130,11 @@ class Values:
                 self._slots[task, output] = slot
                 return slot.handle
             value = value.value
-        slot.value = value
         slot.shared = is_shareable(value)
-        if not slot.shared:
-            self._encode(slot, output, alone=False)
+        if slot.shared:
+            slot.value = value
+        else:
+            self._encode(slot, output, value, alone=False)
         self._slots[task, output] = slot
         return self._record(slot, output, value) if self._writable else ""
 
@@ -171,15 +176,14 @@ class Values:
             encoded = self._constants[id(leaf)] = encode(value, name=name, files=False, here=True)
         return decode(encoded, scratch=None if _is_plain(encoded) else scratch())
 
-    def _encode(self, slot: _Slot, name: str, *, alone: bool) -> None:
-        """alone: the only output, so that no other one can share a part with it."""
-        encoded = encode(slot.value, name=name, here=True)
-        if _is_plain(encoded):
-            slot.encoded = encoded
-            slot.original = alone
-        else:  # frames of other codecs may show files, which someone may overwrite
+    def _encode(self, slot: _Slot, name: str, value: Any, alone: bool) -> None:
+        encoded = encode(value, name=name, here=True)
+        if not _is_plain(encoded):  # frames of other codecs may show files, which someone may overwrite
             slot.handle = self._keep(encoded)
-            slot.value = None
+        elif alone:
+            slot.encoded, slot.value, slot.original = encoded, value, True
+        else:  # whoever else holds the value may change it
+            slot.encoded = encoded.owned() if slot.uses else encoded
 
     def _keep(self, encoded: Encoded) -> str:
         parts = pack(encoded)
@@ -220,6 +224,22 @@ class Values:
             first, self._writable = self._writable, False
         if first:
             self._failed(f"values are not recorded any further ({error}); the run goes on without")
+
+
+def _references(outputs: Mapping[str, Any], name: str) -> int:
+    return sys.getrefcount(outputs[name])
+
+
+_SOLE = _references({"": object()}, "")
+"""What is counted of a value that the dict of outputs alone holds; the interpreter's own share in it varies."""
+
+
+def _is_alone(outputs: Mapping[str, Any], name: str) -> bool:
+    """Whether an output is an array whose memory nothing but `outputs` can reach: no other name, no view."""
+    kind = type(outputs[name])
+    if kind.__name__ != "ndarray" or kind.__module__ != "numpy" or _references(outputs, name) > _SOLE:
+        return False
+    return outputs[name].base is None and not outputs[name].dtype.hasobject
 
 
 def _is_plain(encoded: Encoded) -> bool:

@@ -74,16 +74,71 @@ def test_one_task_that_gets_a_value_twice_gets_two() -> None:
     assert done.value == ([1, 99], [1])
 
 
-def test_a_sole_consumer_takes_the_original() -> None:
-    """No copy of a large array where nobody else can see it."""
-    made: list[Any] = []
+def address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def test_a_sole_consumer_takes_the_original_array() -> None:
+    """No copy of a large array where nobody else can see it, and one fewer than consumers otherwise."""
+    made: list[int] = []
 
     def make() -> np.ndarray:
-        made.append(np.ones(100_000))
-        return made[0]
+        array = np.ones(100_000)
+        made.append(address(array))
+        return array
 
-    done = run(call("make", make), call("take", lambda x: x is made[0], of("make")), result="take")
-    assert done.value is True
+    assert run(call("make", make), call("take", address, of("make")), result="take").value == made[0]
+    done = run(
+        call("make", make),
+        call("a", address, of("make")),
+        call("b", lambda x, wait: address(x), of("make"), of("a")),
+        call("both", lambda a, b: [a, b], of("a"), of("b")),
+        result="both",
+    )
+    assert [place == made[1] for place in done.value] == [False, True]
+
+
+KEPT_LIST = [1]
+KEPT_ARRAY = np.zeros(10_000)
+
+
+def test_a_value_that_a_module_holds_on_to_is_not_handed_out() -> None:
+    """A node returns a global: what its consumer does to it, the next node that returns it does not see."""
+
+    def fill(x: np.ndarray) -> float:
+        x += 1
+        return float(KEPT_ARRAY[0] + KEPT_ARRAY[:10].sum())
+
+    done = run(
+        call("list", lambda: {"kept": KEPT_LIST}),
+        call("change", lambda x: change(x["kept"]), of("list")),
+        call("array", lambda: KEPT_ARRAY),
+        call("fill", fill, of("array")),
+        call("view", lambda: KEPT_ARRAY[:10]),
+        call("fill-view", fill, of("view")),
+        call("all", lambda a, b, c: (a, b, c), of("change"), of("fill"), of("fill-view")),
+        result="all",
+    )
+    assert done.value == ([1, 99], 0.0, 0.0)
+    assert KEPT_LIST == [1]
+
+
+def test_a_value_is_what_it_was_when_its_task_ended() -> None:
+    """A module's array that a later task changes: consumers get it as the first task returned it."""
+    counter = np.zeros(10_000)
+
+    def step() -> np.ndarray:
+        nonlocal counter
+        counter += 1
+        return counter
+
+    done = run(
+        call("one", step),
+        call("two", lambda wait: step(), 0, after=("one",)),
+        call("read", lambda x, wait: float(x[0]), of("one"), of("two")),
+        result="read",
+    )
+    assert done.value == 1.0
 
 
 def test_arrays_are_writable_copies() -> None:
