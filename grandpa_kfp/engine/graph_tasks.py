@@ -19,7 +19,7 @@ from typing import Any
 from grandpa_kfp_compiler.bind import Bound, bind
 from grandpa_kfp_compiler.graph import Call, Constant, Graph, PythonNode, TaskOutput, Value
 from grandpa_kfp_runtime.codecs import summary
-from grandpa_kfp_runtime.context import TaskContext, activate
+from grandpa_kfp_runtime.context import TaskContext, put
 from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
 from grandpa_kfp_runtime.task import call as run_call
 from grandpa_kfp_runtime.task import perform
@@ -203,15 +203,16 @@ class GraphTasks:
             under_way.held.append(environment.leave)
 
     def _leave(self, under_way: _Attempt) -> None:
-        with contextlib.suppress(IndexError):  # lane and timer may both come here: one of them gets it
-            under_way.held.pop()()
+        if under_way.held:
+            with contextlib.suppress(IndexError):  # lane and timer may both come here: one of them gets it
+                under_way.held.pop()()
 
 
 def _perform(
     context: TaskContext, key: str, bound: Bound, values: dict[str, Any], load: Callable[[str], Any]
 ) -> dict[str, Any]:
-    with activate(context):
-        return perform(key, bound.interface, values, load)
+    put(context)
+    return perform(key, bound.interface, values, load)
 
 
 def _policy(call: Call) -> Policy:

@@ -109,6 +109,11 @@ def activate(context: TaskContext) -> Iterator[TaskContext]:
         _CURRENT.reset(token)
 
 
+def put(context: TaskContext) -> None:
+    """As `activate`, for code that runs in a `contextvars.Context` of its own: it ends with that."""
+    _CURRENT.set(context)
+
+
 def activate_process(context: TaskContext | None) -> None:
     """Make it the current one for the whole process, threads that the task starts included: one task a process."""
     global _process
