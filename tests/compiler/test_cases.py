@@ -10,22 +10,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from grandpa_kfp import trace
-from grandpa_kfp_compiler.graph import Graph
+from grandpa_kfp_compiler.graph import Code, Graph
 from grandpa_kfp_compiler.json_format import dumps, loads
+from grandpa_kfp_compiler.kfp import CompileOptions, compile_graph
 from grandpa_kfp_compiler.passes import run_passes
 from grandpa_kfp_compiler.printer import format_graph
 from grandpa_kfp_compiler.verify import verify
 
+CODE = Code(hashlib.sha256(b"PK").hexdigest(), b"PK", "3.12")
 FOLDER = Path(__file__).parent / "cases"
 _HEAD = re.compile(r"^\[(case|graph|after|faults)(?: ([\w-]+))?\]$")
 
@@ -71,7 +74,7 @@ ALL = [(path, case.name) for path in sorted(FOLDER.glob("*.case")) for case in r
 def test_case(
     path: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """The compiler makes of the source what the case file says, and the same of the graph file."""
+    """The compiler makes of the source what the case file says; of the graph file the same, to the pipeline's bytes."""
     cases = read(path)
     case = next(case for case in cases if case.name == name)
     graph = trace(load(case, tmp_path, monkeypatch).pipeline)
@@ -80,8 +83,11 @@ def test_case(
         case.expected = {head: text.splitlines() for head, text in actual.items()}
         write(path, cases)
     assert {head: _text(lines) for head, lines in case.expected.items()} == actual
-    from_file = loads(dumps(graph))
+    packed = replace(graph, code=CODE)
+    from_file = loads(dumps(packed))
     assert actual == {head: made(head, from_file) for head in case.expected}
+    if not verify(graph):
+        assert compile_graph(packed, CompileOptions()).text == compile_graph(from_file, CompileOptions()).text
 
 
 def load(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
