@@ -1,17 +1,23 @@
 """The scheduler behind a lock: ready tasks go to the free lanes of an executor.
 
-There is no loop and no thread of its own here: whoever sees a task end calls `done` or `failed`, and is
-given the task that its lane runs next. So a chain of tiny tasks stays on one thread, and nothing polls.
+Whoever sees a task end calls `done` or `failed`, and is given the task that its lane runs next: so a chain
+of tiny tasks stays on one thread. More lanes are brought in by the thread that waits in `run`, and only
+for tasks that last: threads of one interpreter that all run tiny tasks would only get in each other's way.
 `session.py` starts it and waits; `attempts.py` reports to it.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from .scheduler import Schedule
+
+_LOOK_EVERY_S = 0.0005
+_TINY_S = 0.00005
+"""Ready tasks wait for the lanes at work while tasks take less than this, overhead included."""
 
 
 class Executor(Protocol):
@@ -42,17 +48,9 @@ class Dispatcher:
     """
 
     __slots__ = (
-        "_defect",
-        "_ended",
-        "_executor",
-        "_free",
-        "_keep_going",
-        "_lock",
-        "_ready",
-        "_schedule",
-        "_stopped",
-        "lost",
-    )
+        "_defect", "_done", "_executor", "_free", "_keep_going", "_lock", "_over", "_ready", "_schedule", "_stopped",
+        "_wake", "lost",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -68,8 +66,10 @@ class Dispatcher:
         self._ready = ready
         self._free = executor.lanes
         self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._wake = threading.Event()  # `run` has something to do: lanes to bring in, or to return
+        self._over = False
         self._stopped = False
+        self._done = 0
         self._defect: BaseException | None = None
         self.lost: list[int] = []  # tasks that can never run, because one before them failed
 
@@ -80,16 +80,34 @@ class Dispatcher:
         """
         with self._lock:
             self._tell_ready(self._schedule.ready())
-            self._hand_out()
+            self._bring_in(1)
             self._end_if_idle()
-        self._ended.wait()
+            self._ask_for_lanes()
+        while self._wake.wait() and not self._over:
+            self._watch()
         if self._defect is not None:
             raise self._defect
+
+    def _watch(self) -> None:
+        """Brings in all free lanes as soon as ready tasks wait for tasks that last."""
+        looked, done = time.perf_counter(), self._done
+        while not self._over:
+            time.sleep(_LOOK_EVERY_S)
+            with self._lock:
+                now = time.perf_counter()
+                if now - looked > (self._done - done) * _TINY_S:
+                    self._bring_in(self._free)
+                if not (self._schedule.has_ready and self._free):
+                    if not self._over:
+                        self._wake.clear()
+                    return
+                looked, done = now, self._done
 
     def done(self, task: int) -> int | None:
         """The task succeeded. Returns the task that the same lane runs next, None when there is none."""
         with self._lock:
             schedule = self._schedule
+            self._done += 1
             ready = schedule.finish(task)
             if self._ready is not None:
                 self._tell_ready(ready)
@@ -99,8 +117,8 @@ class Dispatcher:
             if following is None:
                 self._free += 1
                 self._end_if_idle()
-            elif schedule.has_ready and self._free:
-                self._hand_out()
+            else:
+                self._ask_for_lanes()
             return following
 
     def failed(self, task: int) -> int | None:
@@ -121,7 +139,7 @@ class Dispatcher:
         with self._lock:
             self._schedule.put_back(task)
             if not self._stopped:
-                self._hand_out()
+                self._bring_in(1)
 
     def stop(self) -> None:
         """Hand out nothing more and let `run` return, whatever still runs."""
@@ -140,8 +158,8 @@ class Dispatcher:
         if following is None:
             self._free += 1
             self._end_if_idle()
-        elif not self._stopped:
-            self._hand_out()
+        else:
+            self._ask_for_lanes()
         return following
 
     def _tell_ready(self, tasks: list[int]) -> None:
@@ -149,16 +167,25 @@ class Dispatcher:
             for task in tasks:
                 self._ready(task)
 
-    def _hand_out(self) -> None:
-        while self._free and (task := self._schedule.take()) is not None:
+    def _ask_for_lanes(self) -> None:
+        if self._free and self._schedule.has_ready and not self._wake.is_set():
+            self._wake.set()
+
+    def _bring_in(self, lanes: int) -> None:
+        while lanes and self._free and (task := self._schedule.take()) is not None:
             self._free -= 1
+            lanes -= 1
             self._executor.submit(task)
 
     def _end_if_idle(self) -> None:
         if not self._schedule.running and not self._schedule.has_ready:
-            self._ended.set()
+            self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        self._wake.set()
 
     def _stop(self) -> None:
         self._stopped = True
         self._schedule.stop()
-        self._ended.set()
+        self._end()
