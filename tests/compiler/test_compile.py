@@ -242,15 +242,80 @@ def test_the_version_is_the_distributions() -> None:
 
 def test_the_code_in_the_file_is_the_code_of_the_graph(tmp_path: Path) -> None:
     """What is inline is the zip itself, compressed."""
-    from grandpa_kfp_runtime.payload import decode_code_env
-
     from grandpa_kfp.compiling import packed
+    from grandpa_kfp_runtime.payload import decode_code_env
 
     graph = packed(squares)
     assert graph.code is not None
     spec = next(yaml.safe_load_all(compile(graph).text))
-    (container,) = (item["container"] for item in spec["deploymentSpec"]["executors"].values())
+    container = spec["deploymentSpec"]["executors"]["exec-square"]["container"]
     env = {item["name"]: item["value"] for item in container["env"]}
     assert decode_code_env(env["GRANDPA_CODE"]) == graph.code.zip
     assert env["GRANDPA_CODE_SHA256"] == graph.code.sha256
     assert b64decode(env["GRANDPA_CODE"])[:4] == b"\x28\xb5\x2f\xfd"  # zstd's magic
+
+
+# --- compiled and run ----------------------------------------------------------------------------
+
+
+@grandpa_kfp.Node
+def tell(values: object) -> str:
+    return repr(values)
+
+
+@grandpa_kfp.Node
+def power(x: int, exponent: int) -> int:
+    return x**exponent
+
+
+@grandpa_kfp.Workflow
+def wide(start: int = 1) -> object:
+    """A list, a dict and parts of outputs, wide enough for gather tasks where the limit is low."""
+    done = [power(start, index) for index in range(9)]
+    pairs = pair(start)
+    return {
+        "list": tell(done),
+        "dict": tell({"a": 1, "refs": dict(enumerate(done))}),
+        "parts": tell([pairs[index % 2] for index in range(9)]),
+    }
+
+
+@grandpa_kfp.Node
+def pair(x: int) -> list[int]:
+    return [x, -x]
+
+
+@pytest.mark.parametrize("mode", ["inline", "task", "store"])
+def test_the_file_runs_however_the_code_travels(mode: str, tmp_path: Path) -> None:
+    from grandpa_kfp.engine.pipeline_yaml import run_pipeline_yaml
+
+    store = tmp_path / "store"
+    found = compile(squares, code=mode, store=str(store))
+    run = run_pipeline_yaml(found.text, {"x": 2}, store=store, root=tmp_path)
+    assert run.value == 16
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_gathered_inputs_and_groups_give_the_same_value(
+    nested: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With limits low enough that a small workflow meets them."""
+    from grandpa_kfp.engine.pipeline_yaml import run_pipeline_yaml
+
+    modules = {name: sys.modules[f"grandpa_kfp_compiler.passes.{name}"] for name in ("gather_inputs", "nest_groups")}
+    monkeypatch.setattr(modules["gather_inputs"], "INPUTS_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(modules["gather_inputs"], "GATHER_WIDTH", 4)
+    if nested:
+        monkeypatch.setattr(modules["nest_groups"], "ROOT_TASKS", 3)
+        monkeypatch.setattr(modules["nest_groups"], "DAG_TASKS", 5)
+    found = compile(wide)
+    names = {leaf.key.removeprefix("comp-") for leaf in found.pipeline.leaves()}
+    assert {"gather", "join", "fill", "identity"} <= names
+    assert (len(found.pipeline.dags()) > 1) == nested
+    run = run_pipeline_yaml(found.text, {"start": 2}, root=tmp_path)
+    powers = [2**index for index in range(9)]
+    assert run.value == {
+        "list": repr(powers),
+        "dict": repr({"a": 1, "refs": dict(enumerate(powers))}),
+        "parts": repr([(2, -2)[index % 2] for index in range(9)]),
+    }
