@@ -112,11 +112,13 @@ class FreeCall(Origin):
         """Tells the user, once a place, of a call in a body that has not run and will not."""
         if self.state == NEW and (body, self.where) not in _warned:
             _warned.add((body, self.where))
-            warnings.warn(
+            file, _, line = self.where.rpartition(":")
+            warnings.warn_explicit(
                 f"{body} calls {self.name} ({self.where}) in its body, but returns nothing that needs it: it does not "
                 "run; return its Ref, or resolve it",
                 UnusedCallWarning,
-                stacklevel=2,
+                file or "unknown",
+                int(line or 0),
             )
 
 

@@ -1,4 +1,4 @@
-"""Finds Refs that a node's function would read from its globals or closure.
+"""Finds Refs that a node's function would read from its globals, closure or defaults.
 
 Such a Ref never reaches the task: the function would see the promise itself, in another process not even
 that. Tracing reports each as a fault.
@@ -7,8 +7,9 @@ that. Tracing reports each as a fault.
 from __future__ import annotations
 
 import dis
+import functools
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from grandpa_kfp_compiler.graph import PythonNode
@@ -31,14 +32,26 @@ def captured_refs(node: PythonNode) -> list[str]:
 
 def _captured(target: Any) -> Iterator[tuple[str, Ref[Any]]]:
     if isinstance(target, type):
-        for member in vars(target).values():
+        for name, member in vars(target).items():
             function = getattr(member, "__func__", member)
             if isinstance(function, types.FunctionType):
                 yield from _in_function(function)
+            elif isinstance(member, Ref):
+                yield name, member
+    elif isinstance(target, functools.partial):
+        for index, value in enumerate(target.args):
+            if isinstance(value, Ref):
+                yield f"argument {index + 1}", value
+        yield from _refs_in(target.keywords)
+        yield from _captured(target.func)
     else:
         function = getattr(target, "__func__", target)
         if isinstance(function, types.FunctionType):
             yield from _in_function(function)
+
+
+def _refs_in(values: Mapping[str, Any]) -> Iterator[tuple[str, Ref[Any]]]:
+    return ((name, value) for name, value in values.items() if isinstance(value, Ref))
 
 
 def _in_function(function: types.FunctionType) -> Iterator[tuple[str, Ref[Any]]]:
@@ -49,7 +62,12 @@ def _in_function(function: types.FunctionType) -> Iterator[tuple[str, Ref[Any]]]
             continue
         if isinstance(value, Ref):
             yield name, value
-    yield from _in_code(function.__code__, function.__globals__)
+    code = function.__code__
+    defaults = function.__defaults__ or ()
+    positional = code.co_varnames[: code.co_argcount]
+    yield from _refs_in(dict(zip(positional[len(positional) - len(defaults) :], defaults, strict=True)))
+    yield from _refs_in(function.__kwdefaults__ or {})
+    yield from _in_code(code, function.__globals__)
 
 
 def _in_code(code: types.CodeType, names: dict[str, Any]) -> Iterator[tuple[str, Ref[Any]]]:

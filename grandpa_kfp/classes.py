@@ -189,6 +189,7 @@ class Instance(Promise):
 
     def __init__(self, definition: Definition, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         definition.check(definition.name, "__init__", len(args), kwargs)
+        kwargs = definition.shape("__init__").with_files(len(args), kwargs)
         if inspect.isabstract(definition.target):
             raise TraceError(f"{here()}: the class {definition.name} is abstract, it cannot be constructed")
         set_slot = object.__setattr__

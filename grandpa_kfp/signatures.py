@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from .options import nearest
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +18,18 @@ class Shape:
     """How many arguments a callable takes by position, for the short way through `mismatch`.
 
     least, most: by position alone; most is -1 where that never suffices (a required keyword-only one).
+    files: position, name and default of the parameters whose default is a `File`.
     """
 
     signature: inspect.Signature
     least: int
     most: int
+    files: tuple[tuple[int, str, Any], ...] = ()
+
+    def with_files(self, count: int, named: dict[str, Any]) -> dict[str, Any]:
+        """The keyword arguments, with the `File` defaults that a call leaves out: a task gets their content."""
+        added = {name: file for index, name, file in self.files if index >= count and name not in named}
+        return {**named, **added} if added else named
 
 
 def shape_of(signature: inspect.Signature) -> Shape:
@@ -33,7 +42,12 @@ def shape_of(signature: inspect.Signature) -> Shape:
         most = 1 << 30
     if any(item.kind is item.KEYWORD_ONLY and item.default is item.empty for item in parameters):
         most = -1
-    return Shape(signature, least, most)
+    files = tuple(
+        (index, item.name, item.default)
+        for index, item in enumerate(parameters)
+        if type(item.default).__module__ == "grandpa_kfp_runtime.files" and item.kind in _BY_NAME
+    )
+    return Shape(signature, least, most, files)
 
 
 def mismatch(shape: Shape, count: int, names: Collection[str], *, bound: int = 0, what: str = "the node") -> str | None:

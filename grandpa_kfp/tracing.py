@@ -90,6 +90,7 @@ def record(
         _refuse_other_thread(definition.name)
     where = here()
     definition.check(definition.name, method, len(args), kwargs, bound=bound)
+    kwargs = definition.shape(method).with_files(len(args), kwargs)
     call = FreeCall(
         definition,
         method,
@@ -175,6 +176,8 @@ class Tracer:
         shape = definition.shape(method)
         if kwargs or not shape.least <= len(args) <= shape.most:
             definition.check(task, method, len(args), kwargs, bound=bound)
+        if shape.files:
+            kwargs = shape.with_files(len(args), kwargs)
         receiver = "" if instance is None else self.instance(instance)
         values = tuple([self.value(arg) for arg in args])
         named = tuple([(key, self.value(arg)) for key, arg in kwargs.items()]) if kwargs else ()

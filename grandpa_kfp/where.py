@@ -6,16 +6,13 @@ frames, and one dict look-up a file.
 
 from __future__ import annotations
 
+import os
 import sys
-import sysconfig
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
 
-_OURS = frozenset({"grandpa_kfp", "grandpa_kfp_compiler", "grandpa_kfp_runtime"})
-_ROOT_MARKS = ("pyproject.toml", "grandpa.toml", ".git")
-_paths = sysconfig.get_paths()
-_LIBRARIES = tuple({_paths["stdlib"], _paths["platstdlib"], _paths["purelib"], _paths["platlib"]})
+from grandpa_kfp_runtime.project import OURS, find_root, is_library_file
 
 
 def here() -> str:
@@ -23,7 +20,7 @@ def here() -> str:
     frame: FrameType | None = sys._getframe(1)
     outermost_foreign = ""
     while frame is not None:
-        if frame.f_globals.get("__name__", "").partition(".")[0] not in _OURS:
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in OURS:
             short = short_file(frame.f_code.co_filename)
             if short is not None:
                 return f"{short}:{frame.f_lineno}"
@@ -34,7 +31,7 @@ def here() -> str:
 
 def at_line(frame: FrameType, line: int) -> str:
     """`file:line` of a frame of the user's, empty for ours and a library's."""
-    if frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+    if frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
         return ""
     short = short_file(frame.f_code.co_filename)
     return f"{short}:{line}" if short else ""
@@ -56,10 +53,7 @@ def short_file(filename: str) -> str | None:
         return "cell"
     if filename.startswith("<"):
         return None if filename.startswith("<frozen") else filename
-    if "site-packages" in filename or filename.startswith(_LIBRARIES):
+    if is_library_file(filename):
         return None
-    path = Path(filename)
-    for folder in path.parents:
-        if folder != folder.parent and any((folder / mark).exists() for mark in _ROOT_MARKS):
-            return path.relative_to(folder).as_posix()
-    return path.name
+    path = Path(os.path.abspath(filename))
+    return path.relative_to(find_root(path)).as_posix()

@@ -11,6 +11,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from grandpa_kfp_compiler.graph import MISSING, NO_OPTIONS, Constant, Graph, Options, Parameter
@@ -40,7 +41,10 @@ _NO_DEFAULT = inspect.Parameter.empty
 
 @dataclass(frozen=True, slots=True)
 class WorkflowParameter:
-    """One parameter: `annotation` as an object, `type` as data; `default` is inspect's `empty` for none."""
+    """One parameter: `annotation` as an object, `type` as data; `default` is inspect's `empty` for none.
+
+    static: fixed while tracing; so is one whose default is a `File`, since its content is packed.
+    """
 
     name: str
     annotation: Any
@@ -54,6 +58,8 @@ class WorkflowParameter:
         """The value as the annotation wants it. Raises ParameterError naming the parameter."""
         if isinstance(value, Promise):
             return value
+        if _is_file(self.default) and isinstance(value, str | PurePath):
+            return type(self.default)(value)
         try:
             return convert(value, self.type, loader_of(self.annotation))
         except ParameterError as error:
@@ -143,7 +149,7 @@ class WorkflowFunction(Generic[P, R]):
         type_ = type_of(item.annotation)
         if item.default is None:
             type_ = optional(type_)
-        static = is_static(item.annotation)
+        static = is_static(item.annotation) or _is_file(item.default)
         return WorkflowParameter(item.name, item.annotation, type_, item.default, static, description, self.where)
 
     @property
@@ -269,6 +275,10 @@ class WorkflowFunction(Generic[P, R]):
 
 
 _KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
+
+
+def _is_file(value: Any) -> bool:
+    return type(value).__module__ == "grandpa_kfp_runtime.files"
 
 
 def _doc(target: Any) -> str | None:

@@ -40,6 +40,7 @@ _SEQUENCES: dict[str, Callable[[list[Any]], Any]] = {
     "frozenset": frozenset,
 }
 _MAPPINGS = ("dict", "Mapping")
+_FILES = "grandpa_kfp_runtime.files"
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _BY_TEXT = {  # classes whose objects are written as one text: module:name -> how to read it
@@ -343,6 +344,8 @@ class _Converter:
         raise _wrong(spec, value, at)
 
     def _from_text(self, value: Any, spec: TypeSpec, at: str) -> Any:
+        if type(value).__module__ == _FILES and spec.name.startswith("pathlib:"):
+            return value  # a `File`: a path, with its content, by the time a task receives it
         if not isinstance(value, str):
             raise _wrong(spec, value, at)
         cls = load_class(spec.name)

@@ -41,7 +41,7 @@ def perform(node: str, interface: Interface, values: Mapping[str, Any], load: Ca
     finally:
         recorder.reset(token)
     if body.calls:
-        body.warn_of_unused(node)
+        body.warn_of_unused(node.rpartition(":")[2])
     return split_outputs(result, interface.outputs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import inspect
 import math
@@ -571,3 +572,44 @@ def test_a_node_as_an_argument():
 def test_resolve_takes_structures():
     """Every Ref in it is replaced."""
     assert resolve([subtract(5, 1), {"k": (plain("x"),)}]) == [4, {"k": ("x",)}]
+
+
+def test_refs_in_defaults_and_partials_are_faults():
+    """They are as far from the task as those in globals."""
+    ref = plain(1)
+
+    def with_default(a, b=ref, *, c=1):
+        return a
+
+    with pytest.raises(GraphError, match="reads the Ref b"):
+        trace(Workflow(lambda: Node(with_default)(1)))
+    with pytest.raises(GraphError, match="reads the Ref b"):
+        trace(Workflow(lambda: Node(functools.partial(subtract.fn, b=ref))(1)))
+
+
+def test_refs_in_dataclasses():
+    """Fields are places as items are; frozen and mutable, snapshots of what they are."""
+
+    @dataclasses.dataclass
+    class Settings:
+        rate: Any
+        sizes: list[Any]
+
+    @dataclasses.dataclass(frozen=True)
+    class Frozen:
+        inner: Any
+
+    settings = Settings(0.5, [1])
+
+    @Workflow
+    def pipeline():
+        x = plain(1)
+        plain(Frozen(Settings(x, [x])))
+        plain(settings)
+        settings.rate = 0.7
+        settings.sizes.append(2)
+
+    _, nested, kept = trace(pipeline).calls()
+    assert [at for at, _ in nested.args[0].holes] == [(0, 0), (0, 1, 0)]
+    assert kept.args[0].value == Settings(0.5, [1])
+    assert resolve(plain(Frozen([plain(3)]))) == Frozen([3])

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from grandpa_kfp import Node, Static, Workflow, resolve, trace
+from grandpa_kfp import File, Node, Static, Workflow, resolve, run, trace
 from grandpa_kfp.workflows import as_workflow
 from grandpa_kfp_compiler.graph import MISSING, Constant, Filled, ParameterValue, TaskOutput
 from grandpa_kfp_runtime.errors import ParameterError, RefAttributeError, TraceError
@@ -526,3 +526,30 @@ def test_a_parameters_attribute_is_refused():
 
     with pytest.raises(RefAttributeError, match=r"settings: Static\[Settings\]"):
         trace(body)
+
+
+def test_a_file_as_a_default_is_packed(tmp_path):
+    """Of a workflow's parameter, a node's, a class's: the task gets a readable path with the content."""
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name.upper())
+
+    @Node
+    def read(path: Path = File(tmp_path / "a")) -> str:  # noqa: B008
+        return path.read_text()
+
+    @Node
+    class Reader:
+        def __init__(self, path: Path = File(tmp_path / "a")) -> None:  # noqa: B008
+            self.path = path
+
+        def process(self) -> str:
+            return self.path.read_text()
+
+    @Workflow
+    def body(path: Path = File(tmp_path / "b")):  # noqa: B008
+        return [read(), read(path), read(path=path), Reader().process(), Reader(path).process()]
+
+    assert trace(body).parameters == ()
+    assert run(body, record=False).value == ["A", "B", "B", "A", "B"]
+    assert run(body, {"path": str(tmp_path / "a")}, record=False).value == ["A"] * 5
+    assert read().resolve() == "A"
