@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
+import jsonschema
 import pytest
 
 from grandpa_kfp import trace
 from grandpa_kfp_compiler.graph import Code, Graph
-from grandpa_kfp_compiler.json_format import dumps, loads
+from grandpa_kfp_compiler.json_format import dumps, loads, to_json
 from grandpa_kfp_compiler.kfp import CompileOptions, compile_graph
 from grandpa_kfp_compiler.passes import run_passes
 from grandpa_kfp_compiler.printer import format_graph
@@ -30,6 +32,9 @@ from grandpa_kfp_compiler.verify import verify
 
 CODE = Code(hashlib.sha256(b"PK").hexdigest(), b"PK", "3.12")
 FOLDER = Path(__file__).parent / "cases"
+SCHEMA = jsonschema.Draft202012Validator(
+    json.loads((Path(__file__).parents[2] / "docs" / "graph.schema.json").read_text("utf-8"))
+)
 _HEAD = re.compile(r"^\[(case|graph|after|faults)(?: ([\w-]+))?\]$")
 
 
@@ -84,6 +89,7 @@ def test_case(
         write(path, cases)
     assert {head: _text(lines) for head, lines in case.expected.items()} == actual
     packed = replace(graph, code=CODE)
+    assert list(SCHEMA.iter_errors(to_json(packed))) == []
     from_file = loads(dumps(packed))
     assert actual == {head: made(head, from_file) for head in case.expected}
     if not verify(graph):
