@@ -24,7 +24,7 @@ METHODS = ("__call__", "process", "apply")
 class Definition:
     """A node: its callable, its name, its options; signatures are worked out at the first call and kept."""
 
-    __slots__ = ("_plain", "_shapes", "is_class", "name", "options", "outputs", "target", "where")
+    __slots__ = ("_methods", "_plain", "_shapes", "is_class", "name", "options", "outputs", "target", "where")
 
     def __init__(
         self, target: Any, name: str, options: Options, outputs: tuple[str, ...] | None, where: str, *, is_class: bool
@@ -36,6 +36,7 @@ class Definition:
         self.where = where
         self.is_class = is_class
         self._shapes: dict[str, Shape] = {}
+        self._methods: list[str] | None = None
         self._plain: tuple[tuple[str, Signature], ...] | None = None
 
     @property
@@ -45,7 +46,10 @@ class Definition:
 
     def methods(self) -> list[str]:
         """The methods that a class node's instances can be called by."""
-        return [name for name in METHODS if callable(getattr(self.target, name, None)) and name in _names(self.target)]
+        if self._methods is None:
+            names = _names(self.target)
+            self._methods = [name for name in METHODS if name in names and callable(getattr(self.target, name))]
+        return self._methods
 
     def shape(self, method: str = "") -> Shape:
         """The signature of the function, of a method (without `self`), or of construction (`__init__`)."""

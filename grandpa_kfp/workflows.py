@@ -16,7 +16,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from grandpa_kfp_compiler.graph import MISSING, NO_OPTIONS, Constant, Graph, Options, Parameter
 from grandpa_kfp_runtime.errors import ParameterError, TraceError
-from grandpa_kfp_runtime.parameters import convert, field_types, loader_of, optional
+from grandpa_kfp_runtime.parameters import convert, loader_of, optional
 from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.typespec import TypeSpec
 
@@ -33,6 +33,7 @@ from .signatures import text_of
 from .statics import is_static
 from .tracing import Tracer
 from .where import here, of_code
+from .workflow_classes import function_of_class
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -299,41 +300,6 @@ def _name_of_traced(target: FunctionNode[..., Any] | ComponentFunction[..., Any]
     return target._definition.name if isinstance(target, FunctionNode) else target._name
 
 
-def _class_function(cls: type) -> Callable[..., Any]:
-    """A function of a class's fields and its `run`'s parameters, which makes one object and calls `run`."""
-    run = getattr(cls, "run", None)
-    if run is None:
-        raise TraceError(f"{here()}: the workflow class {cls.__name__} has no method run")
-    has_init = cls.__init__ is not object.__init__  # type: ignore[misc]
-    own = list(signature_of(run).parameters.values())[1:]
-    fields = list(signature_of(cls.__init__).parameters.values())[1:] if has_init else _annotated_fields(cls)  # type: ignore[misc]
-    twice = {item.name for item in fields} & {item.name for item in own}
-    if twice:
-        raise TraceError(f"{here()}: {cls.__name__} has a field and a parameter of run called {sorted(twice)[0]!r}")
-
-    def function(**values: Any) -> Any:
-        given = {item.name: values[item.name] for item in fields}
-        workflow = cls(**given) if has_init else cls()
-        if not has_init:
-            for name, value in given.items():
-                setattr(workflow, name, value)
-        return workflow.run(**{item.name: values[item.name] for item in own})
-
-    ordered = [item.replace(kind=_KEYWORD_ONLY) for item in (*fields, *own)]
-    returns = signature_of(run).return_annotation
-    function.__signature__ = inspect.Signature(ordered, return_annotation=returns)  # type: ignore[attr-defined]
-    function.__doc__ = run.__doc__
-    return function
-
-
-def _annotated_fields(cls: type) -> list[inspect.Parameter]:
-    return [
-        inspect.Parameter(name, _KEYWORD_ONLY, default=getattr(cls, name, _NO_DEFAULT), annotation=annotation)
-        for name, annotation in field_types(cls).items()
-        if typing.get_origin(annotation) is not typing.ClassVar and not name.startswith("_")
-    ]
-
-
 class WorkflowDecorator:
     """`@Workflow(...)` before it meets its function or class."""
 
@@ -349,7 +315,7 @@ class WorkflowDecorator:
             raise TraceError(f"{here()}: @Workflow marks a function or a class with run, but was given {target!r}")
         name = name_of(target, self._name, kind="the workflow")
         if isinstance(target, type):
-            function = typing.cast("Callable[P, R]", _class_function(target))
+            function = typing.cast("Callable[P, R]", function_of_class(target))
             return WorkflowFunction(function, name, self._options, self._callbacks, documented=target)
         return WorkflowFunction(target, name, self._options, self._callbacks)
 

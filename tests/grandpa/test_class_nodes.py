@@ -7,8 +7,11 @@ import collections
 import copy
 import dataclasses
 import pickle
+import subprocess
+import sys
 from typing import Any, Generic, TypeVar
 
+import cloudpickle
 import pytest
 
 from grandpa_kfp import Node, Workflow, resolve, trace
@@ -507,3 +510,28 @@ def test_a_local_class():
 
     assert Local(1)(2).resolve() == 3
     assert trace(Workflow(lambda: Local(1)(2))).instances[0].node.key == "value:Local"
+
+
+def test_marked_classes_travel_by_value():
+    """A class of a notebook or a function, its subclass and an object of it work in another process."""
+
+    @Node(retries=2)
+    class Local:
+        def __init__(self, a: int) -> None:
+            self.a = a
+
+        def __call__(self, b: int) -> int:
+            return self.a + b
+
+    class Below(Local):
+        def __init__(self) -> None:
+            super().__init__(5)
+
+    data = cloudpickle.dumps((Local, Below, live(Local(3))))
+    code = (
+        "import pickle, sys\n"
+        "local, below, made = pickle.loads(sys.stdin.buffer.read())\n"
+        "print(local(1)(2).resolve(), below()(1), made(4), type(made) is local, vars(local)['__grandpa_node__'] is local)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=60)
+    assert result.stdout.decode().split() == ["3", "6", "7", "True", "True"], result.stderr.decode()
