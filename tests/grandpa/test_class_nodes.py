@@ -531,7 +531,8 @@ def test_marked_classes_travel_by_value():
     code = (
         "import pickle, sys\n"
         "local, below, made = pickle.loads(sys.stdin.buffer.read())\n"
-        "print(local(1)(2).resolve(), below()(1), made(4), type(made) is local, vars(local)['__grandpa_node__'] is local)"
+        "marked = vars(local)['__grandpa_node__'] is local\n"
+        "print(local(1)(2).resolve(), below()(1), made(4), type(made) is local, marked)"
     )
     result = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, timeout=60)
     assert result.stdout.decode().split() == ["3", "6", "7", "True", "True"], result.stderr.decode()
