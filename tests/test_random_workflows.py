@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +147,6 @@ def direct(source: str, parameters: dict[str, int]) -> Any:
     return space["made"](**parameters)
 
 
-def as_json(value: Any) -> Any:
-    return json.loads(json.dumps(value))
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("random")
@@ -174,7 +169,7 @@ def test_a_local_run_gives_what_plain_python_gives(folder: Path, body: str, p: i
     """Threads, values isolated, structures taken apart and put together: the same value."""
     expected = direct(PRELUDE + body, {"p": p})
     run = grandpa_kfp.run(load(folder, PRELUDE + body), {"p": p}, record=False)
-    assert expected == run.value
+    assert repr(expected) == repr(run.value)  # each side has a class Point of its own
 
 
 @pytest.mark.slow
@@ -186,4 +181,4 @@ def test_the_compiled_yaml_gives_what_plain_python_gives(folder: Path, body: str
     compiled = folder / "made.yaml"
     grandpa_kfp.compile(load(folder, PRELUDE + body), compiled)
     run = run_pipeline_yaml(compiled, {"p": p}, store=folder / "store")
-    assert expected == run.value
+    assert repr(expected) == repr(run.value)  # each side has a class Point of its own
