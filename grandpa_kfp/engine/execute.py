@@ -77,26 +77,29 @@ def execute(
     opened = _open(store)
     scratch = Scratch()
     code = Targets(flat, lambda: scratch.folder("code"))
-    bound = bind_parameters(flat, parameters or {}, code.load_type)
-    kept: Record | None = None
-    if record:
-        kept = Record.create(run, root or Path.cwd(), {"where": graph.where}, lambda text: note(run, text))
-        kept.add("graph.json", lambda: _graph_text(graph))
+    try:
+        bound = bind_parameters(flat, parameters or {}, code.load_type)
+        kept = _record(run, graph, root) if record else None
         if opened is None and run.folder is not None:
             opened = FileStore(run.folder.parent.parent / "store")
-    values = Values(
-        plan.uses, spool=scratch.spool, store=opened if record else None, failed=lambda text: note(run, text)
-    )
-    for output, value in known.items():
-        values.give(output.task, output.output, value)
-    work = GraphTasks(run, flat, plan, Supplies(values, bound, code, scratch, str(root or Path.cwd())), wanted)
-    return conduct(
-        run,
-        Tasks(work.runs, plan.waits_for, work.policies, None if order is None else [-order(c) for c in plan.calls]),
-        work,
-        Settings(threads or default_lanes(), keep_going, tuple(listeners)),
-        kept,
-    )
+        values = Values(
+            plan.uses, spool=scratch.spool, store=opened if record else None, failed=lambda text: note(run, text)
+        )
+        for output, value in known.items():
+            values.give(output.task, output.output, value)
+        work = GraphTasks(run, flat, plan, Supplies(values, bound, code, scratch, str(root or Path.cwd())), wanted)
+        priority = None if order is None else [-order(call) for call in plan.calls]
+        tasks = Tasks(work.runs, plan.waits_for, work.policies, priority)
+        return conduct(run, tasks, work, Settings(threads or default_lanes(), keep_going, tuple(listeners)), kept)
+    finally:
+        code.close()
+        scratch.close()
+
+
+def _record(run: Run, graph: Graph, root: Path | None) -> Record:
+    record = Record.create(run, root or Path.cwd(), {"where": graph.where}, lambda text: note(run, text))
+    record.add("graph.json", lambda: _graph_text(graph))
+    return record
 
 
 def _output(key: str | TaskOutput) -> TaskOutput:

@@ -145,7 +145,6 @@ class GraphTasks:
         for under_way in tuple(self._attempts.values()):
             self._leave(under_way)
             under_way.context.close()
-        self._supplies.scratch.close()
 
     def _value(self, name: str, value: Value) -> Any:
         """One output of the workflow: the argument that a task would receive for it."""

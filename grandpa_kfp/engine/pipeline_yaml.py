@@ -151,13 +151,13 @@ class Pods:
         self._scratch.close()
 
     def _decode(self, handle: str) -> Any:
+        """The value of the workflow's handle; files in it go into the run's folder."""
         files = self._place.folder / "files"
         files.mkdir(exist_ok=True)
         try:
-            try:
-                return from_handle(handle, self._place.store, scratch=files)
-            except CodecError:
-                self._load_code()  # its classes are in the code that the tasks carry
+            return from_handle(handle, self._place.store, scratch=files)
+        except CodecError:
+            with self._code():  # its classes are in the code that the tasks carry
                 return from_handle(handle, self._place.store, scratch=files)
         except StoreError as error:
             raise TaskError(f"{self._pipeline.name}: its result cannot be read: {error}") from error
@@ -165,12 +165,18 @@ class Pods:
             if not any(files.iterdir()):
                 files.rmdir()
 
-    def _load_code(self) -> None:
-        """Makes the pipeline's modules importable in this process."""
+    @contextmanager
+    def _code(self) -> Iterator[None]:
+        """The pipeline's modules, importable in this process for a moment."""
         from grandpa_kfp_runtime.task_code import open_code
 
         env = next((dict(task.container.env) for task in self._pipeline.tasks if task.container is not None), {})
-        open_code(env, self._place.store, self._place.folder / "code")
+        loader = getattr(open_code(env, self._place.store, self._place.folder / "code"), "__self__", None)
+        try:
+            yield
+        finally:
+            if loader is not None:
+                loader.close()
 
 
 def _open(store: Store | str | Path | None, root: Path) -> Store:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from grandpa_kfp_compiler.graph import Graph
-from grandpa_kfp_runtime.errors import LoadError
+from grandpa_kfp_runtime.errors import CodecError, LoadError
 
 from . import events
 from .events import Event
@@ -77,6 +77,8 @@ class Record:
         if self.alive and self._run.folder is not None:
             try:
                 write_atomically(self._run.folder / name, text())
+            except CodecError as error:  # a constant that cannot be stored: the task that takes it will tell
+                self._note(f"{name} is not recorded: {error}")
             except Exception as error:
                 self.fail(error)
 

@@ -6,19 +6,25 @@ import importlib
 import operator
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grandpa_kfp_compiler.graph import Graph
 from grandpa_kfp_runtime.errors import PayloadError
 
+if TYPE_CHECKING:
+    from grandpa_kfp_runtime.payload import Loader
+
 
 class Targets:
-    """`load` finds a target by key. folder: where the code zip may be unpacked, asked for when it has to be."""
+    """`load` finds a target by key. folder: where the code zip may be unpacked, asked for when it has to be.
+
+    While it is open, modules of the zip stand in for modules of the same names that this process has.
+    """
 
     def __init__(self, graph: Graph, folder: Callable[[], Path]) -> None:
         self._code = graph.code
         self._folder = folder
-        self._loader: Any = None
+        self._loader: Loader | None = None
         self._known = {key: node.target for key, node in graph.nodes().items() if node.target is not None}
         if self._code is not None and len(self._known) < len(graph.nodes()):
             self._open()
@@ -46,13 +52,19 @@ class Targets:
         found = _import(key)
         return getattr(found, "__grandpa_node__", found)
 
+    def close(self) -> None:
+        """Puts the process's own modules back."""
+        loader, self._loader = self._loader, None
+        if loader is not None:
+            loader.close()
+
     def _open(self) -> None:
-        from grandpa_kfp_runtime import payload
+        from grandpa_kfp_runtime.payload import Loader, unpack
 
         assert self._code is not None
         folder = self._folder()
-        payload.unpack(self._code.zip, self._code.sha256, folder)
-        self._loader = payload.Loader(folder)
+        unpack(self._code.zip, self._code.sha256, folder, python=self._code.python)
+        self._loader = Loader(folder)
 
 
 def _import(key: str) -> Any:
