@@ -57,7 +57,7 @@ def execute(
     and StoreError for a `store` that cannot be used. Running tasks are given up at the first failure and
     on Ctrl-C: their threads are daemons, and what they still return is dropped.
 
-    >>> from grandpa_kfp_compiler.graph import NodeParameter, PythonNode, Signature
+    >>> from grandpa_kfp_compiler.graph import Constant, NodeParameter, PythonNode, Signature
     >>> node = PythonNode("operator:neg", "negate", signatures=(("", Signature((NodeParameter("a"),))),),
     ...                   target=lambda a: -a)
     >>> graph = Graph("flow", operations=(Call("negate", node, (Constant(2),)),
