@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from base64 import b64decode
 from pathlib import Path
 
