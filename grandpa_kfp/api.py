@@ -58,7 +58,9 @@ def run(
     from grandpa_kfp_compiler.verify import verified
 
     from .engine.execute import execute
+    from .loading import refuse_while_loading
 
+    refuse_while_loading("run")
     if isinstance(workflow, Graph):
         graph, parameters = workflow, params
     else:
@@ -112,7 +114,9 @@ def compile(
     from grandpa_kfp_compiler.kfp import CompileOptions, compile_graph
 
     from .compiling import packed, upload_code, write_whole
+    from .loading import refuse_while_loading
 
+    refuse_while_loading("compile")
     chosen = CompileOptions.of(options)
     graph = packed(workflow, params, root=Path(root) if root is not None else None, include=include)
     compiled = upload_code(compile_graph(graph, chosen), chosen)

@@ -365,7 +365,7 @@ def _our_folders() -> tuple[str, ...]:
 
 
 def _is_foreign(file: str) -> bool:
-    return file.startswith(("<", _our_folders())) or is_library_file(file)
+    return file.startswith(("<", *_our_folders())) or is_library_file(file)
 
 
 def _short(file: str, given: Path) -> str:

@@ -120,7 +120,9 @@ class Locator:
             path = list(above.search)
         spec = _spec(name, path, self._path)
         if spec is None:
-            return None
+            folders = [os.path.join(folder, name.rpartition(".")[2]) for folder in path or ()]
+            spaces = [folder for folder in folders if os.path.isdir(folder)]
+            return _located(name, None, spaces) if spaces else None
         search = spec.submodule_search_locations
         return _located(name, spec.origin if spec.has_location else None, search)
 
@@ -147,7 +149,10 @@ def _spec(name: str, path: list[str] | None, first: list[str]) -> Any:
             return spec
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
-        spec = find(name, path) if find is not None else None
+        try:
+            spec = find(name, path) if find is not None else None
+        except KeyError:  # a namespace package inside a package that is not loaded; the caller sees its folder
+            continue
         if spec is not None:
             return spec
     return None

@@ -146,14 +146,18 @@ def _values(nodes: Mapping[str, Any]) -> tuple[dict[str, bytes], set[str]]:
 def _check_reference(key: str, target: Any) -> None:
     """Import, walk, same object; a worker could call another function of that name otherwise."""
     module, _, qualname = key.partition(":")
+    homes = ["__main__"] if module == real_name("__main__") else []  # a running script, and its copy by that name
     try:
-        live = importlib.import_module("__main__" if module == real_name("__main__") else module)
+        if not homes:
+            importlib.import_module(module)
     except ImportError as error:
         raise PayloadError(f"the node {key} cannot be imported: {error}") from error
-    found = walk(live, qualname)
-    if found is None or (found is not target and unmarked(found) is not unmarked(target)):
+    plain = unmarked(target)
+    found = [walk(sys.modules.get(name), qualname) for name in (module, *homes)]
+    if not any(item is not None and unmarked(item) is plain for item in found):
         raise PayloadError(
-            f"the node {key} is not what its module holds under that name ({found!r}): give each node a name of its own"
+            f"the node {key} is not what its module holds under that name ({found[0]!r}): give each node a "
+            "name of its own"
         )
 
 
@@ -214,7 +218,7 @@ def decompress(data: bytes) -> bytes:
     import zstandard
 
     try:
-        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        return zstandard.ZstdDecompressor().decompress(data)
     except zstandard.ZstdError as error:
         raise PayloadError(f"the code cannot be unpacked: it is damaged or cut off ({error})") from error
 
