@@ -527,7 +527,7 @@ def test_conditional_definitions_and_imports_count_with_their_condition(project:
 
 def test_a_branch_that_does_something_counts_for_all(project: Project) -> None:
     """The whole `try` or `if` then."""
-    before = "try:\n    import fast_thing\nexcept ImportError:\n    print('slow')\n    fast_thing = None\ndef node(): return 1\n"
+    before = "try:\n    import fast\nexcept ImportError:\n    print('slow')\n    fast = None\ndef node(): return 1\n"
     assert changed(project, before, before.replace("'slow'", "'SLOW'"), "node") == ["node"]
 
 
