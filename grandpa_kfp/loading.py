@@ -206,7 +206,9 @@ def _named(module: ModuleType, name: str, shown: str) -> Any:
 
 def _is_target(value: Any) -> bool:
     kind = type(value)
-    return hasattr(kind, "__grandpa_traced__") or hasattr(kind, "__grandpa_node__") or _is_marked_class(value)
+    mark = getattr(kind, "__grandpa_node__", None)  # a real object of a marked class is no node
+    is_node = mark is not None and not isinstance(mark, type)
+    return is_node or hasattr(kind, "__grandpa_traced__") or _is_marked_class(value)
 
 
 def _is_marked_class(value: Any) -> bool:

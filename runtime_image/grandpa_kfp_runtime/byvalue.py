@@ -24,8 +24,8 @@ def dumps(
 ) -> tuple[bytes, frozenset[str]]:
     """The pickle, and the modules that it names.
 
-    of: what the value is, for messages; instead: asked for every function and class, what it gives other
-    than NotImplemented is its reduction. Raises PayloadError for what cannot be pickled; errors of this
+    of: what the value is, for messages; instead: asked for every object that is not of a plain type, what
+    it gives other than NotImplemented is its reduction. Raises PayloadError for what cannot be pickled; errors of this
     project (a Ref's TraceError) pass as they are.
     """
     file = io.BytesIO()
@@ -75,7 +75,8 @@ def unmarked(value: Any) -> Any:
     kind = type(value)
     if isinstance(value, type) or kind in _ATOMS:
         return value
-    if hasattr(kind, "__grandpa_node__"):
+    mark = getattr(kind, "__grandpa_node__", None)
+    if mark is not None and not isinstance(mark, type):  # a real object of a marked class is no node
         return value.__grandpa_node__
     if hasattr(kind, "__grandpa_traced__"):
         return getattr(value, "fn", value)
@@ -112,6 +113,10 @@ class _Normal(pickle._Pickler):
         if kind in (str, bytes, int, tuple, dict, list, float, bool) or obj is None:
             return NotImplemented
         self.last = obj
+        if self._instead is not None:
+            reduced = self._instead(obj)
+            if reduced is not NotImplemented:
+                return reduced
         if kind is set or kind is frozenset:
             return kind, (_sorted(obj),)
         if kind is types.CodeType:
@@ -123,10 +128,6 @@ class _Normal(pickle._Pickler):
         return self._cloud.reducer_override(obj)
 
     def _definition(self, obj: Any) -> Any:
-        if self._instead is not None:
-            reduced = self._instead(obj)
-            if reduced is not NotImplemented:
-                return reduced
         if isinstance(obj, types.FunctionType):
             found = importable(obj)
             if found is not None and walk(sys.modules[found[0]], found[1]) is not obj:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,11 @@ def read_include(include: Iterable[str | Path], root: Path, locator: Locator) ->
             continue
         for file in _files(entry, top):
             if file.suffix == ".py":
-                name = module_name_for(file, top)
-                if locator.find(name) is None:
-                    locator.add(name, file)
-                modules[name] = None
+                for folder in {top, _import_root(file, top)}:  # nothing tells by which name it will be imported
+                    name = module_name_for(file, folder)
+                    if locator.find(name) is None:
+                        locator.add(name, file)
+                    modules[name] = None
             else:
                 files[file] = _read(file)
     return Included(top, tuple(sorted(files.items())), tuple(sorted(modules)))
@@ -85,6 +87,14 @@ def _files(entry: str | Path, root: Path) -> list[Path]:
         hint = "" if find_root(root) == root else f" (the project's root is {root})"
         raise PayloadError(f"include: {entry} names no file or module of the project{hint}")
     return sorted(files)
+
+
+def _import_root(file: Path, root: Path) -> Path:
+    """The innermost folder of the path within the project that holds the file: `src` where modules lie in it."""
+    entries = [Path(os.path.abspath(entry or ".")) for entry in sys.path]
+    inside = [entry for entry in entries if entry.is_relative_to(root) and file.is_relative_to(entry)]
+    packages = [entry for entry in inside if not (entry / "__init__.py").exists()]
+    return max(packages, key=lambda entry: len(entry.parts), default=root)
 
 
 def _read(file: Path) -> bytes:

@@ -69,6 +69,8 @@ class LiveReach(Reach):
             return self._defined(value) or self._live_class(value)
         if isinstance(value, types.ModuleType):
             return Expanded((), tuple(self.module_places(value, ())))
+        if _is_code(value) and hasattr(value, "__wrapped__"):  # functools.cache, a decorator's own object
+            return self._defined(value) or Expanded((), (self.place(value.__wrapped__),))
         held = _Held(self)
         text = held.text(value)
         name = f"{type(value).__module__}:{type(value).__qualname__}()"
@@ -93,9 +95,10 @@ class LiveReach(Reach):
 
     def _source_place(self, value: Any) -> Place | None:
         """The top-level statement of a project's module that defines the function or class."""
-        first = str(value.__qualname__).partition(".")[0]
+        qualname = str(_qualname(value))
+        first = qualname.partition(".")[0]
         module = real_name(str(value.__module__))
-        if "<locals>" in value.__qualname__ or module == "__main__":
+        if "<locals>" in qualname or module == "__main__":
             return None
         source = self.locator.source(module)
         return Place("name", module, first) if source is not None and first in source.bindings else None
@@ -230,9 +233,10 @@ class _Held:
 
     def _pickled(self, value: Any) -> str:
         def by_name(obj: Any) -> Any:
-            if obj is type(None) or obj is type(Ellipsis) or getattr(obj, "__module__", None) == "builtins":
+            plain = unmarked(obj)
+            if not _is_code(plain) or getattr(plain, "__module__", None) == "builtins":
                 return NotImplemented
-            return str, (self.text(obj),)
+            return str, (self.text(plain),)
 
         self.text(type(value))
         try:
@@ -242,7 +246,11 @@ class _Held:
 
 
 def _is_code(value: Any) -> bool:
-    return isinstance(value, _CODE)
+    return isinstance(value, _CODE) or (hasattr(value, "__wrapped__") and isinstance(_qualname(value), str))
+
+
+def _qualname(value: Any) -> Any:
+    return getattr(value, "__qualname__", None)
 
 
 def _label(value: Any) -> str:

@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .byvalue import dumps, importable, unmarked, walk
 from .contract import ENV_CODE
@@ -29,7 +29,9 @@ from .included import Included, read_include
 from .loader import MANIFEST, Loader, python_minor, unpack, value_member
 from .project import is_project_module, main_file, real_name
 from .source import read_bytes
-from .stores.base import Store
+
+if TYPE_CHECKING:
+    from .stores.base import Store
 
 FORMAT = 1
 """Version of the zip's layout; the manifest carries it."""

@@ -138,7 +138,12 @@ def real_name(module_name: str) -> str:
     if module_name != "__main__":
         return module_name
     file = main_file()
-    return module_name if file is None else module_name_for(file, find_root(file))
+    return module_name if file is None else _script_name(file)
+
+
+@functools.lru_cache(maxsize=8)
+def _script_name(file: Path) -> str:
+    return module_name_for(file, find_root(file))
 
 
 def live_module(name: str) -> ModuleType | None:

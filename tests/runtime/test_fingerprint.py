@@ -585,6 +585,35 @@ def test_partials_bound_methods_and_callable_objects_count_by_what_they_hold(pro
     assert "nodes:Scale" in project.reaches("three")
 
 
+def test_cached_functions_and_real_objects_of_marked_classes_are_followed(project: Project) -> None:
+    """functools.cache hides a function; an object's state is not its class."""
+    before = """
+        import functools
+        from grandpa_kfp import Node
+        def helper(x): return x
+        @functools.cache
+        def cached(x): return helper(x)
+        def make(held):
+            def node(x): return held
+            return node
+        holds = make(functools.cache(lambda x: helper(x)))
+        @Node
+        class Model:
+            def __init__(self, n): self.n = n
+            def __call__(self): return self.n
+        one, two = (make(Model.__grandpa_construct__(n)) for n in (1, 2))
+        def plain(x): return x
+    """
+    names = ("cached", "holds", "one", "plain")
+    assert changed(project, before, before.replace("helper(x): return x", "helper(x): return 2"), *names) == [
+        "cached",
+        "holds",
+    ]
+    assert changed(project, before, before.replace("return self.n", "return 0"), *names) == ["one"]
+    one, two = project.of("one", "two")
+    assert one != two
+
+
 def test_defaults_count_by_value(project: Project) -> None:
     """One default expression, two values; what cannot be compared counts by its type."""
     text = "import os\ndef node(x=os.environ.get('FINGERPRINT_TEST', '1')): return x\n"
