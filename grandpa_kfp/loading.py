@@ -107,7 +107,7 @@ def load_graph(file: Path) -> Graph:
     except (OSError, UnicodeDecodeError) as error:
         raise LoadError(f"{file}: the graph file cannot be read: {error}") from error
     try:
-        return json_format.loads(text)
+        return json_format.loads(text, source=str(file))
     except GrandpaError:
         raise
     except ValueError as error:
@@ -331,7 +331,7 @@ def _execute(name: str, file: Path, given: Path, text: bytes) -> ModuleType:
         raise
     except (Exception, SystemExit) as error:  # whatever the top level of a user's file may raise
         sys.modules.pop(name, None)
-        raise LoadError(_report(given, error)) from error
+        raise LoadError(users_report(error, given)) from error
     except BaseException:
         sys.modules.pop(name, None)
         raise
@@ -340,8 +340,11 @@ def _execute(name: str, file: Path, given: Path, text: bytes) -> ModuleType:
     return module
 
 
-def _report(given: Path, error: BaseException) -> str:
-    """The user's own frames of what went wrong, then the exception; the innermost place first."""
+def users_report(error: BaseException, given: Path | None = None) -> str:
+    """What the user's code raised: the innermost place in it first, then the user's own frames that led there.
+
+    given: the file as the user named it.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         line = (error.text or "").strip()
         shown = f"\n    {line}" if line else ""
@@ -351,7 +354,7 @@ def _report(given: Path, error: BaseException) -> str:
     if isinstance(error, SystemExit):
         what = f"the file ends the program while it is loaded (exit {error.code})"
     if not frames:
-        return f"{given}: {what}"
+        return what if given is None else f"{given}: {what}"
     last = frames[-1]
     lines = [f"{_short(last.filename, given)}:{last.lineno}: {what}"]
     if last.line:
@@ -370,10 +373,10 @@ def _is_foreign(file: str) -> bool:
     return file.startswith(("<", *_our_folders())) or is_library_file(file)
 
 
-def _short(file: str, given: Path) -> str:
-    """A file as the user would name it: relative to where the command runs, else to the project."""
-    if os.path.abspath(file) == os.path.abspath(given):
+def _short(file: str, given: Path | None) -> str:
+    """A file as the user would name it: as given, else relative to the project."""
+    if given is not None and os.path.abspath(file) == os.path.abspath(given):
         return str(given)
     with suppress(ValueError):
-        return str(Path(file).relative_to(find_root(given)))
+        return str(Path(file).relative_to(find_root(given or Path(file))))
     return file

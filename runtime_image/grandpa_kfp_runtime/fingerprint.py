@@ -91,17 +91,20 @@ def fingerprint(
     return call_fingerprint(Fingerprints(files=named).code(target), options)
 
 
-def call_fingerprint(node_fingerprint: str, options: CallOptions) -> str:
+def call_fingerprint(node_fingerprint: str, options: CallOptions, others: Iterable[str] = ()) -> str:
     """A node's fingerprint for one call: `version`, `env`, `packages` and `image` of the call mixed in.
 
-    A call that sets none of them has the node's own fingerprint.
+    others: fingerprints of further classes whose instances the task constructs for its arguments. A call
+    that has none of all this has the node's own fingerprint.
     """
     chosen = (options.version, options.env or None, options.packages or None, options.image)
-    if chosen == (None, None, None, None):
+    classes = sorted({*others} - {node_fingerprint})
+    if chosen == (None, None, None, None) and not classes:
         return node_fingerprint
     version, env, packages, image = chosen
     return digest(
         node_fingerprint,
+        ",".join(classes),
         ascii(version),
         ascii(sorted(env or ())),
         ascii(sorted(packages or ())),

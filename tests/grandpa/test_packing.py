@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import grandpa_kfp
 from grandpa_kfp import loading
@@ -207,3 +208,40 @@ def test_packing_is_the_same_in_two_seeds_and_two_folders(tmp_path: Path) -> Non
         )  # fmt: skip
         printed.add(done.stdout)
     assert len(printed) == 1
+
+
+def args_of(folder: Path) -> dict[str, set[str]]:
+    """Node -> fingerprints, from the args of the compiled YAML."""
+    text = grandpa_kfp.compile(load_target(str(folder / "zz_flow.py"))).text
+    found: dict[str, set[str]] = {}
+    for executor in next(yaml.safe_load_all(text))["deploymentSpec"]["executors"].values():
+        args = executor["container"]["args"]
+        found.setdefault(args[args.index("--node") + 1], set()).add(args[args.index("--fingerprint") + 1])
+    return found
+
+
+def test_a_calls_options_are_in_its_args(folder: Path) -> None:
+    """`version` of one call makes its results new, and leaves the node's other call alone; retries change nothing."""
+    plain = args_of(folder)
+    flow = FLOW.replace("second(first(x))", "second(second.options(version='2', retries=4)(first(x)))")
+    write(folder, zz_flow=flow)
+    both = args_of(folder)
+    assert both["zz_flow:second"] > plain["zz_flow:second"]
+    assert len(both["zz_flow:second"]) == 2
+    assert {key: value for key, value in both.items() if key != "zz_flow:second"} == {
+        key: value for key, value in plain.items() if key != "zz_flow:second"
+    }
+    write(folder, zz_flow=FLOW.replace("retries=2", "retries=5"))
+    assert args_of(folder) == plain
+
+
+def test_the_class_of_an_instance_that_is_an_argument_is_in_the_args(folder: Path) -> None:
+    """No handle carries it: the task constructs the instance itself."""
+    flow = FLOW.replace("@Workflow", "@Node\ndef use(model, x): return model(x)\n\n@Workflow").replace(
+        "second(first(x))", "use(Third(3), first(x))"
+    )
+    write(folder, zz_flow=flow)
+    before = args_of(folder)
+    write(folder, zz_flow=flow.replace("shared(x) - self.by", "shared(x) + self.by"))
+    after = args_of(folder)
+    assert {key for key in before if before[key] != after[key]} == {"zz_flow:Third", "zz_flow:use"}

@@ -745,6 +745,10 @@ def test_call_options_make_the_calls_fingerprint() -> None:
     assert call_fingerprint(node, Options(retries=3, cpu="2")) == node
     assert call_fingerprint(node, Options(version="1")) == call_fingerprint(node, Options(version="1", retries=3))
     assert call_fingerprint(node, Options(version="1")) != call_fingerprint(node, Options(image="1"))
+    assert call_fingerprint(node, NO_OPTIONS, [node]) == node
+    assert (
+        call_fingerprint(node, NO_OPTIONS, ["b", "a"]) == call_fingerprint(node, NO_OPTIONS, ["a", "b", node]) != node
+    )
 
 
 def test_classes_of_stored_values_have_fingerprints(project: Project) -> None:

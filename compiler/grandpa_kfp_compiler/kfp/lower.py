@@ -12,6 +12,7 @@ from typing import Any
 
 from grandpa_kfp_runtime.contract import INLINE_LIMIT_BYTES, Interface, TaskCall, json_for_args
 from grandpa_kfp_runtime.errors import CodecError, CompileError
+from grandpa_kfp_runtime.fingerprint import call_fingerprint
 from grandpa_kfp_runtime.parameters import kfp_type
 
 from ..bind import Bound, bind
@@ -89,7 +90,7 @@ class _Lowering:
         chosen = call.options
         return Task(
             room.keys[call.id],
-            self._leaf(call, bound).key,
+            self._leaf(call, bound, room).key,
             tuple([(name, room.source(value, bound.constants.get(name))) for name, value in bound.sources]),
             room.after((value for _, value in bound.sources), call.after),
             chosen.cache is not False,
@@ -97,19 +98,21 @@ class _Lowering:
             call.where,
         )
 
-    def _leaf(self, call: Call, bound: Bound) -> Leaf:
+    def _leaf(self, call: Call, bound: Bound, room: _Room) -> Leaf:
         node, chosen = call.node, call.options
+        classes = [room.prints[item.node] for item in bound.interface.instances]
+        fingerprint = call_fingerprint(node.fingerprint, chosen, classes)
         limit = self.limits.get(call.id, INLINE_LIMIT_BYTES)
         container = (chosen.image, chosen.env, chosen.secrets, chosen.cpu, chosen.memory, chosen.gpu)
         rest = (chosen.timeout_s, chosen.packages, chosen.verbose)
-        key = (node.key, node.fingerprint, bound.interface, limit, container, rest)
+        key = (node.key, fingerprint, bound.interface, limit, container, rest)
         leaf = self.leaves.get(key)
         if leaf is None:
-            leaf = self.leaves[key] = self._new_leaf(call, bound.interface, limit)
+            leaf = self.leaves[key] = self._new_leaf(call, fingerprint, bound.interface, limit)
         return leaf
 
-    def _new_leaf(self, call: Call, interface: Interface, limit: int) -> Leaf:
-        args = TaskCall(call.node.key, call.node.fingerprint, interface, self.options.store, self.options.epoch)
+    def _new_leaf(self, call: Call, fingerprint: str, interface: Interface, limit: int) -> Leaf:
+        args = TaskCall(call.node.key, fingerprint, interface, self.options.store, self.options.epoch)
         where = f"{call.id} ({call.where})" if call.where else call.id
         return Leaf(
             f"comp-{self.names.pick(call.node.name)}",
@@ -152,10 +155,12 @@ class _Room:
     given: dict[str, dict[str, str]]
     parameters: dict[str, GraphParameter] = field(init=False)
     instances: dict[str, Any] = field(init=False)
+    prints: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.parameters = {parameter.name: parameter for parameter in self.graph.parameters}
         self.instances = {instance.id: instance for instance in self.graph.instances}
+        self.prints = {instance.node.key: instance.node.fingerprint for instance in self.graph.instances}
 
     def source(self, value: Any, constant: Any) -> Source:
         if isinstance(value, TaskOutput):
