@@ -1,19 +1,19 @@
 """Local execution: a graph's tasks on threads, or a compiled YAML's tasks as processes.
 
-    execute.py        one entry for a graph: `execute(graph, parameters, ...) -> Run`
-    plan.py           the graph as numbered tasks; flatten.py opens its groups, parameters.py checks what is given
-    graph_tasks.py    what a lane does for one of its tasks; targets.py finds the code, values.py isolates values,
-                      environment.py sets variables, reports.py words a failure, scratch.py has room on disk
+execute.py        one entry for a graph: `execute(graph, parameters, ...) -> Run`
+plan.py           the graph as numbered tasks; flatten.py opens its groups, parameters.py checks what is given
+graph_tasks.py    what a lane does for one of its tasks; targets.py finds the code, values.py isolates values,
+                  environment.py sets variables, reports.py words a failure, scratch.py has room on disk
 
-    pipeline_yaml.py  one entry for a compiled YAML: `run_pipeline_yaml(path, parameters, ...) -> Run`
-    kfp_pipeline.py   reads the file; kfp_values.py treats values as KFP does
-    subprocesses.py   what a lane does for one of its tasks
+pipeline_yaml.py  one entry for a compiled YAML: `run_pipeline_yaml(path, parameters, ...) -> Run`
+kfp_pipeline.py   reads the file; kfp_values.py treats values as KFP does
+subprocesses.py   what a lane does for one of its tasks
 
-    session.py        what both share, from the start of a run to its end
-    scheduler.py      pure: dependencies in, ready tasks out, in which order
-    dispatch.py       the scheduler behind a lock: hands ready tasks to the lanes of an executor
-    threads.py        an executor: lanes are daemon threads
-    attempts.py       one task on one lane: its attempts, its timeout, how it ended; timers.py calls back in time
-    events.py         what happened, as data, and the one thread that tells it to listeners
-    record.py         the run's folder in `.grandpa/runs/`; run.py is what a run leaves its caller
+session.py        what both share, from the start of a run to its end
+scheduler.py      pure: dependencies in, ready tasks out, in which order
+dispatch.py       the scheduler behind a lock: hands ready tasks to the lanes of an executor
+threads.py        an executor: lanes are daemon threads
+attempts.py       one task on one lane: its attempts, its timeout, how it ended; timers.py calls back in time
+events.py         what happened, as data, and the one thread that tells it to listeners
+record.py         the run's folder in `.grandpa/runs/`; run.py is what a run leaves its caller
 """

@@ -15,6 +15,8 @@ from typing import Protocol
 
 from .scheduler import Schedule
 
+_HEAR_SIGNALS_EVERY_S = 0.25
+"""Python hears of a signal that comes just before its main thread blocks only when that wakes up."""
 _LOOK_EVERY_S = 0.0005
 _TINY_S = 0.00005
 """Ready tasks wait for the lanes at work while tasks take less than this, overhead included."""
@@ -83,8 +85,9 @@ class Dispatcher:
             self._bring_in(1)
             self._end_if_idle()
             self._ask_for_lanes()
-        while self._wake.wait() and not self._over:
-            self._watch()
+        while not self._over:
+            if self._wake.wait(_HEAR_SIGNALS_EVERY_S):
+                self._watch()
         if self._defect is not None:
             raise self._defect
 

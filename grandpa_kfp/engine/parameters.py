@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from grandpa_kfp_compiler.graph import MISSING, Constant, Graph
+from grandpa_kfp_compiler.verify.faults import place_of_graph
 from grandpa_kfp_runtime.errors import CodecError, ParameterError
 from grandpa_kfp_runtime.typespec import TypeSpec
 
@@ -20,22 +21,31 @@ def bind_parameters(graph: Graph, given: Mapping[str, Any], load: Callable[[str]
     """
     from grandpa_kfp_runtime.parameters import convert
 
-    faults = unknown(given, [parameter.name for parameter in graph.parameters], graph.name)
+    faults = unknown(given, [parameter.name for parameter in graph.parameters], place_of_graph(graph))
     bound: dict[str, Constant] = {}
     for parameter in graph.parameters:
         if parameter.name in given:
             try:
                 bound[parameter.name] = Constant(convert(given[parameter.name], parameter.type, load))
             except (ParameterError, CodecError) as error:
-                faults.append(f"{graph.name}: parameter {parameter.name}: {error}")
+                faults.append(f"{place_of_graph(graph)}: parameter {parameter.name}: {error}")
         elif parameter.default is MISSING:
-            faults.append(f"{graph.name}: parameter {parameter.name} ({parameter.type}) is missing and has no default")
+            faults.append(f"{place_of_graph(graph)}: {missing(parameter.name, parameter.type)}")
         else:
             assert isinstance(parameter.default, Constant)
             bound[parameter.name] = _default(parameter.default, parameter.type, load)
     if faults:
         raise ParameterError("\n".join(faults))
     return bound
+
+
+def missing(name: str, type_: object) -> str:
+    """What to say of a parameter without a value.
+
+    >>> missing("a", "int")
+    'parameter a (int) is missing and has no default; give it a value, on the command line by -p a=...'
+    """
+    return f"parameter {name} ({type_}) is missing and has no default; give it a value, on the command line by -p {name}=..."
 
 
 def _default(default: Constant, spec: TypeSpec, load: Callable[[str], Any]) -> Constant:

@@ -27,7 +27,7 @@ from grandpa_kfp_runtime.typespec import Json
 from .events import Listener
 from .kfp_pipeline import FromTask, YamlParameter, YamlPipeline, consumers, read_pipeline
 from .kfp_values import arrives, check
-from .parameters import unknown
+from .parameters import missing, unknown
 from .record import Record, new_id
 from .run import Run
 from .scratch import Scratch
@@ -91,7 +91,7 @@ def bind_parameters(pipeline: YamlPipeline, given: Mapping[str, Any]) -> dict[st
         elif parameter.optional:
             bound[name] = arrives(parameter.default, parameter.type)
         else:
-            faults.append(f"{pipeline.name}: parameter {name} ({parameter.type}) is missing and has no default")
+            faults.append(f"{pipeline.name}: {missing(name, parameter.type)}")
     if faults:
         raise ParameterError("\n".join(faults))
     return bound

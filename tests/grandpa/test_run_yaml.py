@@ -334,8 +334,12 @@ def test_ctrl_c_kills_all_processes_within_a_second(tmp_path: Path) -> None:
     for index in range(3):
         spec.task(f"s{index}", "sleep", {"s": constant("60")})
     (tmp_path / "p.yaml").write_text(spec.text())
-    script = "import grandpa_kfp.engine.pipeline_yaml as p; p.run_pipeline_yaml('p.yaml', parallelism=3)"
-    for number, code in ((signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 128 + signal.SIGTERM)):
+    script = (
+        "from grandpa_kfp.engine.pipeline_yaml import run_pipeline_yaml\n"
+        "try: run_pipeline_yaml('p.yaml', parallelism=3)\n"
+        "except KeyboardInterrupt: raise SystemExit(130)"
+    )
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.DEVNULL)
         children = _wait_for(lambda: _processes_in(tmp_path), 3)
         begun = time.monotonic()
