@@ -122,7 +122,7 @@ class Reach:
             texts.append(encoded.text)
             for reference in encoded.references:
                 leads.update(dict.fromkeys(self.resolve(name, reference)))
-        if any(self._is_registration(name, reference) for reference, _ in source.decorators):
+        if any(self._is_registration(name, reference) for reference in source.decorators):
             leads[Place("whole", name)] = None
         leads.pop(_STANDARD, None)
         return Expanded(((f"{name}:", digest(*texts)),) if texts else (), tuple(leads))

@@ -44,7 +44,8 @@ class ModuleSource:
 
     bindings: name -> the places in `statements` that bind it, in order; effects: places of what is
     neither def, class, import nor assignment; loaded: imports that run whenever the module is loaded;
-    stars: modules of star imports; decorators: of top-level definitions, our own left out.
+    stars: modules of star imports; decorators: of top-level definitions; calls_imports: whether the text
+    may import by a call.
     """
 
     tree: ast.Module
@@ -53,8 +54,10 @@ class ModuleSource:
     effects: list[int] = field(default_factory=list)
     loaded: list[Import] = field(default_factory=list)
     stars: list[Import] = field(default_factory=list)
-    decorators: list[tuple[Reference, bool]] = field(default_factory=list)
+    decorators: list[Reference] = field(default_factory=list)
+    calls_imports: bool = False
     _encoded: dict[int, Encoded] = field(default_factory=dict)
+    _imports: tuple[Import, ...] | None = None
 
     def encoded(self, place: int) -> Encoded:
         """The canonical form of one statement, conditions first."""
@@ -73,16 +76,26 @@ class ModuleSource:
         ]
         return bool(named) and all(target.level == 0 and target.module.partition(".")[0] in OURS for target in named)
 
-    def all_imports(self) -> Iterator[Import]:
+    def all_imports(self) -> tuple[Import, ...]:
         """Every import anywhere in the module, also in functions and by `import_module("literal")`."""
-        for node in ast.walk(self.tree):
-            if isinstance(node, _IMPORTS):
-                for _, target in imports_in(node):
-                    yield target
-            elif isinstance(node, ast.Call):
-                called = imported_by_call(node)
-                if called is not None:
-                    yield called
+        if self._imports is None:
+            found = [target for node in _import_statements(self.tree.body) for _, target in imports_in(node)]
+            if self.calls_imports:
+                calls = [imported_by_call(node) for node in ast.walk(self.tree) if isinstance(node, ast.Call)]
+                found += [target for target in calls if target is not None]
+            self._imports = tuple(found)
+        return self._imports
+
+
+def _import_statements(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Imports among statements and the statements inside them; expressions, which are most of a tree, hold none."""
+    waiting = list(body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, _IMPORTS):
+            yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting.extend(getattr(node, name, ()))
 
 
 _cache: dict[str, tuple[tuple[int, int], bytes, ModuleSource]] = {}
@@ -121,7 +134,8 @@ def index_of(text: bytes | str, name: str) -> ModuleSource:
     except (SyntaxError, ValueError, tokenize.TokenError) as error:
         line = getattr(error, "lineno", None)
         raise PayloadError(f"{name}:{line or 1}: a module of the project cannot be parsed: {error}") from error
-    source = ModuleSource(tree)
+    names = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    source = ModuleSource(tree, calls_imports=b"import_module" in names or b"__import__" in names)
     indexer = _Indexer(source)
     indexer.block(tree.body, ())
     indexer.finish()
@@ -174,10 +188,9 @@ class _Indexer:
     def definition(self, node: _Definition, conditions: tuple[Tagged, ...]) -> None:
         self.bind(self.add(node, conditions), [node.name])
         for decorator in node.decorator_list:
-            called = isinstance(decorator, ast.Call)
             reference = chain(decorator.func if isinstance(decorator, ast.Call) else decorator)
             if reference is not None:
-                self.source.decorators.append((reference, called))
+                self.source.decorators.append(reference)
 
     def imported(self, node: ast.Import | ast.ImportFrom, conditions: tuple[Tagged, ...]) -> None:
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
