@@ -222,7 +222,9 @@ def decompress(data: bytes) -> bytes:
     try:
         return zstandard.ZstdDecompressor().decompress(data)
     except zstandard.ZstdError as error:
-        raise PayloadError(f"the code cannot be unpacked: it is damaged or cut off ({error})") from error
+        raise PayloadError(
+            f"the code cannot be unpacked: it is damaged or cut off ({error}); compile the pipeline again"
+        ) from error
 
 
 def encode_code_env(zip_bytes: bytes) -> str:
