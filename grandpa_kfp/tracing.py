@@ -36,7 +36,7 @@ from .captured import captured_refs
 from .classes import CallOptions, Instance
 from .definitions import Definition
 from .refs import Promise, Ref, describe
-from .where import here
+from .where import here, told_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -369,9 +369,10 @@ class Tracer:
                 _tracing.discard(self._thread)
             recorder.reset(token)
 
-    def outputs(self, result: Any) -> tuple[tuple[str, Value], ...]:
-        """The graph's outputs from what the body returned."""
-        return () if result is None else ((RESULT, self.value(result)),)
+    def outputs(self, result: Any, where: str) -> tuple[tuple[str, Value], ...]:
+        """The graph's outputs from what the body returned. where: of the workflow, for messages."""
+        with told_as(where):
+            return () if result is None else ((RESULT, self.value(result)),)
 
     def check(self) -> None:
         """Raises GraphError with everything that is wrong with the whole."""

@@ -248,7 +248,7 @@ class WorkflowFunction(Generic[P, R]):
             else:
                 parameters.append(item.as_graph(given))
                 values[item.name] = Ref(ParameterOrigin(tracer, item.name, item.annotation, self.where))
-        outputs = tracer.run(lambda: tracer.outputs(self.call_body(values)))
+        outputs = tracer.run(lambda: tracer.outputs(self.call_body(values), self.where))
         tracer.check()
         return Graph(
             self.name,

@@ -307,8 +307,8 @@ def test_defaults_of_parameters_are_held_against_their_types(alive: bool) -> Non
     ) == [
         "flow (calc.py:1): parameter wrong: its default must be int, but is 'x'",
         "flow (calc.py:1): parameter items: its default [1] must be float, but is 'y'",
-        "flow (calc.py:1): parameter big: its default holds 9007199254740993, and Kubeflow's numbers are exact up to "
-        "2**53 only; declare it as str, or make the number in a node",
+        "flow (calc.py:1): parameter big: 9007199254740993 is more than 2**53, up to which Kubeflow's numbers are "
+        "exact; declare it as str, or make the number in a node",
     ]
 
 

@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from grandpa_kfp_runtime.errors import GraphError, ParameterError
+from grandpa_kfp_runtime.errors import CodecError, GraphError, ParameterError
 
 from ..constants import default_json, handle_text, path_keys
 from ..graph import (
@@ -33,6 +33,7 @@ from ..graph import (
     TaskOutput,
     Value,
 )
+from ..verify.faults import place_of
 
 FORMAT = "grandpa-graph"
 VERSION = 1
@@ -130,10 +131,13 @@ def _key(node: PythonNode, nodes: dict[str, PythonNode]) -> str:
 
 
 def _arguments(item: Call | Instance) -> Fields:
-    return _set(
-        args=[_value(value) for value in item.args],
-        kwargs=[[name, _value(value)] for name, value in item.kwargs],
-    )
+    try:
+        return _set(
+            args=[_value(value) for value in item.args],
+            kwargs=[[name, _value(value)] for name, value in item.kwargs],
+        )
+    except CodecError as error:
+        raise CodecError(f"{place_of(item)}: {error}") from error
 
 
 def _options(options: Options) -> Fields:

@@ -158,7 +158,7 @@ def parameter_mistakes(parameter: Parameter) -> Iterator[str]:
     if kfp_type(parameter.type) is not None:
         for number in _big_ints(in_json):
             yield (
-                f"its default holds {number}, and Kubeflow's numbers are exact up to 2**53 only; "
+                f"{number} is more than 2**53, up to which Kubeflow's numbers are exact; "
                 "declare it as str, or make the number in a node"
             )
 

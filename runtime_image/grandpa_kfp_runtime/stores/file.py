@@ -150,7 +150,10 @@ class FileStore:
                     f"no right to use {path} in the store {self._base} ({reason}); "
                     "change the folder's owner or mode, or choose another store with --store"
                 ) from error
-            raise StoreError(f"the store {self._base} failed at {path}: {reason}") from error
+            raise StoreError(
+                f"the store {self._base} failed at {path}: {reason}; "
+                "see what stands there, or choose another folder with --store"
+            ) from error
 
 
 def _create(path: str) -> BufferedWriter:

@@ -259,8 +259,10 @@ class S3Store:
         if code in _FULL or code == "507":
             return StoreFull(f"{where}: the store is full ({code}); free some space or raise its quota")
         if code in _UNAVAILABLE or re.fullmatch(r"5\d\d", code) or _is_interruption(error):
-            reason = code or type(error).__name__
-            return StoreUnavailable(f"{where}: the server does not answer as it should ({reason}); is it running?")
+            return StoreUnavailable(
+                f"{where}: the server does not answer as it should ({code or _cause(error)}); "
+                "is it running, and is its address right?"
+            )
         if code or isinstance(error, ValueError | OSError):
             return StoreError(f"{where}: {code or error}")
         return None
@@ -345,6 +347,16 @@ def _code(error: BaseException) -> str:
         return str(status)
     found = re.search(r"Response code: (\d{3})", str(error)) if type(error).__name__ == "InvalidResponseError" else None
     return found[1] if found else ""
+
+
+def _cause(error: BaseException) -> str:
+    """What lies behind an error of the client: `Connection refused`, where it is known."""
+    inner: BaseException | None = error
+    while inner is not None:
+        error = inner
+        inner = getattr(inner, "reason", None)
+        inner = inner if isinstance(inner, BaseException) else error.__cause__ or error.__context__
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def _is_interruption(error: BaseException) -> bool:
