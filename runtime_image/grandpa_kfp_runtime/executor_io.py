@@ -58,7 +58,9 @@ class ExecutorInput:
             inputs, outputs = data.get("inputs", {}), data.get("outputs", {})
             files = {name: entry["outputFile"] for name, entry in outputs.get("parameters", {}).items()}
             entries = {
-                name: entry["artifacts"][0] for name, entry in outputs.get("artifacts", {}).items() if entry["artifacts"]
+                name: entry["artifacts"][0]
+                for name, entry in outputs.get("artifacts", {}).items()
+                if entry["artifacts"]
             }
             return cls(
                 dict(inputs.get("parameterValues", {})),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ def attempt_name(env: Mapping[str, str] = os.environ) -> str:
     """What tells this attempt from others of the same task: the engine's word, else time and pod."""
     now = time.time()
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
-    return env.get(ENV_ATTEMPT) or f"{stamp}.{int(now * 1000) % 1000:03d}Z-{platform.node() or 'pod'}"
+    return env.get(ENV_ATTEMPT) or f"{stamp}.{int(now * 1000) % 1000:03d}Z-{os.uname().nodename}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,160 @@
+"""`grandpa run`: runs a workflow here, and prints its value as the last line on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .parameters import parameter_options
+from .sources import Launched, Source, WorkflowCommand, file_argument
+
+if TYPE_CHECKING:
+    from ..engine.run import Run
+
+
+@click.command(
+    cls=WorkflowCommand,
+    name="run",
+    epilog="""\b
+Examples:
+  grandpa run pipeline.py -p a=4 -p names=x,y
+  grandpa run pipeline.py:train --params params.yaml --threads 8
+  grandpa run pipeline.yaml --store s3://bucket/runs?endpoint=http://127.0.0.1:9000
+""",
+)
+@file_argument()
+@parameter_options
+@click.option(
+    "--threads", type=click.IntRange(min=1), metavar="N", help="Tasks at once; by default the number of cores and four."
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["threads", "subprocess"]),
+    help="Threads of this process, or (the default and only one for a YAML) a process a task.",
+)
+@click.option("--store", metavar="URI", help="Where values go: a folder, or s3://bucket/prefix?endpoint=URL.")
+@click.option("--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the value as JSON.")
+@click.option("--no-record", is_flag=True, help="Leave nothing in .grandpa/: no record, no values.")
+@click.pass_context
+def command(ctx: click.Context, spec: str, **options: Any) -> None:
+    """Run a workflow here and print its value.
+
+    FILE is a Python file, a graph file, or a YAML that `grandpa compile` wrote, of which each task then runs
+    as a process of its own. The value alone goes to standard output; progress, and what tasks print, go to
+    standard error. Exit codes: 1 your file or parameters are wrong, 2 wrong usage, 3 a task failed.
+    """
+    from .failures import print_note
+    from .progress import ended
+    from .sources import source_of
+    from .values import value_json, value_line
+
+    source = source_of(spec)
+    _check(source, options)
+    with output_to_stderr():
+        run = _run_yaml(source, options) if source.kind == "yaml" else _run_graph(source, ctx.obj, options)
+        for note in run.notes:
+            print_note(note)
+        ended(run.name, sum(1 for task in run.tasks if task), run.duration_s, _shown(run.folder))
+        text = value_json(run.value) if options["as_json"] else value_line(run.value)
+    click.echo(text)
+
+
+def _check(source: Source, options: dict[str, Any]) -> None:
+    """Options that this kind of file cannot have."""
+    if source.kind == "yaml":
+        if options["engine"] == "threads":
+            raise click.UsageError("a compiled YAML runs its containers' commands, so --engine threads cannot run it")
+        if options["no_record"]:
+            raise click.UsageError("a compiled YAML passes values through .grandpa/, so --no-record cannot be had with it")
+    elif options["engine"] == "subprocess":
+        raise click.UsageError(
+            f"--engine subprocess runs a compiled YAML: grandpa compile {source.spec}, then grandpa run {source.stem}.yaml"
+        )
+
+
+def _run_graph(source: Source, launched: Launched | None, options: dict[str, Any]) -> Run:
+    from grandpa_kfp_compiler.graph import Graph
+
+    from ..api import run
+    from .parameters import as_workflow, given_parameters, of_target, place_of
+    from .progress import progress
+    from .sources import load
+
+    target = load(source, launched, live=True)
+    workflow = target if isinstance(target, Graph) else as_workflow(target)
+    params = given_parameters(of_target(target), options["pairs"], options["params_file"], place_of(workflow))
+    with progress() as listener:
+        return run(
+            workflow,
+            params,
+            threads=options["threads"],
+            store=options["store"],
+            keep_going=options["keep_going"],
+            record=not options["no_record"],
+            listeners=(listener,),
+            root=_root(source.file),
+        )
+
+
+def _run_yaml(source: Source, options: dict[str, Any]) -> Run:
+    from ..engine.kfp_pipeline import read_pipeline
+    from ..engine.pipeline_yaml import run_pipeline_yaml
+    from .parameters import given_parameters, of_pipeline
+    from .progress import progress
+
+    pipeline = read_pipeline(source.file)
+    params = given_parameters(of_pipeline(pipeline), options["pairs"], options["params_file"], pipeline.name)
+    with progress() as listener:
+        return run_pipeline_yaml(
+            source.file,
+            params,
+            store=options["store"],
+            listeners=(listener,),
+            parallelism=options["threads"],
+            keep_going=options["keep_going"],
+            root=_root(source.file),
+        )
+
+
+def _root(file: Path) -> Path:
+    from grandpa_kfp_runtime.project import find_root
+
+    return find_root(file)
+
+
+def _shown(folder: Path | None) -> str:
+    if folder is None:
+        return ""
+    relative = os.path.relpath(folder)
+    return str(folder) if relative.startswith(f"..{os.sep}..") else relative
+
+
+@contextlib.contextmanager
+def output_to_stderr() -> Iterator[None]:
+    """What the user's file and tasks print, and programs that they start, goes to standard error meanwhile."""
+    sys.stdout.flush()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        with contextlib.suppress(OSError, ValueError):  # a stand-in for stdout has no descriptor
+            if sys.__stdout__ is not None and sys.__stderr__ is not None and _is_real():
+                stack.callback(_restore, os.dup(1))
+                os.dup2(sys.__stderr__.fileno(), 1)
+        yield
+
+
+def _is_real() -> bool:
+    """Whether standard output is the process's own, and no stand-in of a test or an embedding program."""
+    assert sys.__stdout__ is not None
+    return sys.__stdout__.fileno() == 1
+
+
+def _restore(saved: int) -> None:
+    os.dup2(saved, 1)
+    os.close(saved)

@@ -1,0 +1,8 @@
+"""`python -m grandpa_kfp_runtime`: what a container runs."""
+
+import sys
+
+from .launcher import end_process, main
+
+if __name__ == "__main__":  # a process that multiprocessing spawns imports this file, too
+    end_process(main(sys.argv[1:]))
