@@ -17,7 +17,6 @@ from types import CodeType, FrameType
 
 from grandpa_kfp_runtime.project import OURS, find_root, is_library_file
 
-
 _instead: ContextVar[str] = ContextVar("instead", default="")
 
 

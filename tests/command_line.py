@@ -69,6 +69,15 @@ class Project:
         assert len(found) == 1, f"{name} has {len(found)} lines with {mark}"
         return f"{name}:{found[0]}"
 
+    def graph_file(self, source: str = "flow.py", name: str = "flow.json") -> Path:
+        """The graph file of a Python file, by Python's door: not every test is to hang on one verb."""
+        from grandpa_kfp.compiling import packed
+        from grandpa_kfp.loading import load_target
+        from grandpa_kfp_compiler.json_format import dumps
+
+        with here(self.folder):
+            return self.write(name, dumps(packed(load_target(source))))
+
     def files(self) -> dict[str, bytes]:
         """Every file and its content, but for Python's own caches."""
         return {

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from grandpa_kfp_compiler.kfp.bootstrap import BOOTSTRAP_COMMAND
-from grandpa_kfp_compiler.kfp.executors import COMMAND
+from grandpa_kfp_compiler.kfp.executors import COMMAND, SCRATCH
+from grandpa_kfp_runtime.contract import ENV_TIMEOUT_S
 from grandpa_kfp_runtime.errors import LoadError
 from grandpa_kfp_runtime.typespec import Json
 
@@ -204,8 +205,8 @@ class _Reader:
                 "which grandpa compile writes, is run on this machine"
             )
         env = tuple((str(item["name"]), str(item["value"])) for item in container.get("env", ()))
-        if dict(env).get("TMPDIR") == "/scratch" and not platform:
-            raise LoadError(f"{self._name}: the platform spec of {label} is missing; the file was cut off")
+        if not _is_whole(platform, dict(env)):
+            raise LoadError(f"{self._name}: the platform spec of {label} is not whole; the file was cut off")
         secrets = [key["envVar"] for item in platform.get("secretAsEnv", ()) for key in item["keyToEnv"]]
         return Container(label, args, env, tuple(secrets), float(platform.get("activeDeadlineSeconds", 0)))
 
@@ -358,6 +359,13 @@ class _Reader:
             full = f"{place}.{key}" if place else key
             raise LoadError(f"{self._name}: {full} is missing; the file was cut off or changed, compile it again")
         return found
+
+
+def _is_whole(platform: Mapping[str, Any], env: Mapping[str, str]) -> bool:
+    """Whether everything is there that the executor's environment speaks of; it stands last in the file."""
+    scratch = env.get("TMPDIR") != SCRATCH or bool(platform.get("emptyDirMounts"))
+    deadline = ENV_TIMEOUT_S not in env or "activeDeadlineSeconds" in platform
+    return scratch and deadline and all(item.get("optional") is False for item in platform.get("secretAsEnv", ()))
 
 
 def consumers(tasks: Sequence[YamlTask], parameter: str) -> list[tuple[YamlTask, str]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from grandpa_kfp_compiler.graph import MISSING, Constant, Graph
 from grandpa_kfp_compiler.verify.faults import place_of_graph
+from grandpa_kfp_compiler.verify.settings import parameter_mistakes
 from grandpa_kfp_runtime.errors import CodecError, ParameterError
 from grandpa_kfp_runtime.typespec import TypeSpec
 
@@ -26,7 +28,10 @@ def bind_parameters(graph: Graph, given: Mapping[str, Any], load: Callable[[str]
     for parameter in graph.parameters:
         if parameter.name in given:
             try:
-                bound[parameter.name] = Constant(convert(given[parameter.name], parameter.type, load))
+                value = Constant(convert(given[parameter.name], parameter.type, load))
+                mistakes = parameter_mistakes(replace(parameter, default=value))
+                faults.extend(f"{place_of_graph(graph)}: parameter {parameter.name}: {mistake}" for mistake in mistakes)
+                bound[parameter.name] = value
             except (ParameterError, CodecError) as error:
                 faults.append(f"{place_of_graph(graph)}: parameter {parameter.name}: {error}")
         elif parameter.default is MISSING:
@@ -45,7 +50,8 @@ def missing(name: str, type_: object) -> str:
     >>> missing("a", "int")
     'parameter a (int) is missing and has no default; give it a value, on the command line by -p a=...'
     """
-    return f"parameter {name} ({type_}) is missing and has no default; give it a value, on the command line by -p {name}=..."
+    advice = f"give it a value, on the command line by -p {name}=..."
+    return f"parameter {name} ({type_}) is missing and has no default; {advice}"
 
 
 def _default(default: Constant, spec: TypeSpec, load: Callable[[str], Any]) -> Constant:

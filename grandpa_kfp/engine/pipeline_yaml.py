@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from grandpa_kfp_runtime.contract import RESULT, Input, TaskCall
 from grandpa_kfp_runtime.errors import CodecError, GrandpaError, ParameterError, StoreError, TaskError
@@ -98,21 +98,42 @@ def bind_parameters(pipeline: YamlPipeline, given: Mapping[str, Any]) -> dict[st
 
 
 def _as_kfp(pipeline: YamlPipeline, parameter: YamlParameter, value: Any) -> Json:
-    declared = _declared(pipeline, parameter.name) if parameter.type == "STRING" else None
-    if declared is not None and declared.kind == "json" and declared.type is not None:
-        from grandpa_kfp_runtime.parameters import convert, to_json
+    from grandpa_kfp_runtime.parameters import convert, to_json
 
+    declared = _declared(pipeline, parameter.name)
+    if declared is not None and declared.kind == "json" and declared.type is not None:
         if isinstance(value, str):
             try:
                 convert(json.loads(value), declared.type)
                 return value
             except (ValueError, GrandpaError):
                 pass  # not the JSON text of a value, so it is the value itself
-        return json.dumps(to_json(value, declared.type))
+        text = json.dumps(to_json(value, declared.type))
+        _check_fits(json.loads(text), declared)
+        return text
     wrong = check(value, parameter.type)
     if wrong:
         raise ParameterError(wrong)
-    return arrives(value, parameter.type)
+    arrived = arrives(value, parameter.type)
+    if declared is not None and declared.kind == "raw":
+        _check_fits(arrived, declared)
+    return arrived
+
+
+def _check_fits(value: Json, declared: Input) -> None:
+    """Raises ParameterError before anything runs where a task would; of the project's classes the tasks alone know."""
+    from grandpa_kfp_runtime.parameters import convert
+
+    if declared.type is None or declared.path:
+        return
+    try:
+        convert(value, declared.type, _no_class)
+    except ImportError:
+        return
+
+
+def _no_class(name: str) -> NoReturn:
+    raise ImportError(name)
 
 
 def _declared(pipeline: YamlPipeline, parameter: str) -> Input | None:
