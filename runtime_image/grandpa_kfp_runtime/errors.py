@@ -6,6 +6,7 @@
     ├── GraphError               a graph is wrong; `faults` lists everything found
     ├── ParameterError           a workflow's parameter is unknown, missing or of the wrong type
     ├── LoadError                a file the user named cannot be imported or read
+    ├── ConfigError              the project's configuration, or a GRANDPA_ variable, is wrong
     ├── CodecError               a value cannot be encoded or decoded
     ├── PayloadError             the code zip or a node in it is not what it should be
     ├── StoreError               the object store failed
@@ -62,6 +63,10 @@ class ParameterError(GrandpaError):
 
 class LoadError(GrandpaError):
     """A file the user named cannot be imported or read."""
+
+
+class ConfigError(GrandpaError):
+    """The project's configuration, or an environment variable in its place, is wrong."""
 
 
 class CodecError(GrandpaError):
