@@ -23,7 +23,7 @@ from grandpa_kfp_compiler.graph import (
     Value,
     values_of,
 )
-from grandpa_kfp_runtime.byvalue import dumps
+from grandpa_kfp_runtime.by_value import dumps
 from grandpa_kfp_runtime.errors import PayloadError
 from grandpa_kfp_runtime.fingerprint import Fingerprints, file_hash
 from grandpa_kfp_runtime.imports import Locator

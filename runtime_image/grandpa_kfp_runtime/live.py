@@ -19,10 +19,11 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .byvalue import code_text, dumps, unmarked
+from .by_value import dumps
 from .canonical import Encoded, Import, Reference, encode
 from .errors import PayloadError
 from .imports import Locator
+from .marks import unmarked
 from .project import OURS, is_library_file, main_file, real_name
 from .reach import Expanded, Place, Reach, digest
 
@@ -283,7 +284,7 @@ def _encoded(code: types.CodeType, is_ours: Callable[[Reference], bool]) -> Enco
     nodes = _nodes(code)
     if nodes:
         return encode(nodes, is_ours=is_ours, local=code.co_freevars)
-    return Encoded(code_text(code), tuple(Reference(name) for name in dict.fromkeys(_globals_read(code))))
+    return Encoded(_code_text(code), tuple(Reference(name) for name in dict.fromkeys(_globals_read(code))))
 
 
 def _globals_read(code: types.CodeType) -> Iterator[str]:
@@ -293,6 +294,27 @@ def _globals_read(code: types.CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _globals_read(constant)
+
+
+def _code_text(code: types.CodeType) -> str:
+    """A code object without file name, lines and docstring, as text; Python's minors differ in it."""
+    doc = code.co_consts[0] if code.co_consts and isinstance(code.co_consts[0], str) else None
+    constants = [
+        _code_text(item) if isinstance(item, types.CodeType) else _constant_text(item)
+        for place, item in enumerate(code.co_consts)
+        if place or doc is None
+    ]
+    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
+    names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    return f"code({counts};{code.co_code.hex()};{names};{constants})"
+
+
+def _constant_text(value: Any) -> str:
+    if isinstance(value, frozenset):
+        return f"frozenset({sorted(map(_constant_text, value))})"
+    if isinstance(value, tuple):
+        return f"({','.join(map(_constant_text, value))})"
+    return f"{type(value).__name__}:{hex(value) if type(value) is int else ascii(value)}"
 
 
 def _nodes(code: types.CodeType) -> list[ast.AST]:

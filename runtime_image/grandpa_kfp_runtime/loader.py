@@ -23,8 +23,8 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 
-from .byvalue import unmarked
 from .errors import GrandpaError, PayloadError
+from .marks import unmarked
 
 MANIFEST = "__grandpa__/manifest.json"
 VALUES = "__grandpa__/values/"

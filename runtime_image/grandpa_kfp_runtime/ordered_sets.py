@@ -1,7 +1,8 @@
 """Pickling with sets in an order of their own, so that a constant is the same text in every hash seed.
 
-Python iterates over a set of strings in an order that changes from process to process. `pickling` uses
-this for constants that hold a set; results of tasks are not worth the slower pickler.
+Python iterates over a set of strings in an order that changes from process to process, and equal strings
+are one object or two as it happens. `pickling` uses this for constants that hold a set, `by_value` builds
+upon it; results of tasks are not worth the slower pickler.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 Reduce = Callable[[Any], Any]
+
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, bytearray, tuple, list, dict, set, frozenset})
+"""Types that the pickler in C never asks `reducer_override` about."""
 
 _SET_OPCODES = (pickle.EMPTY_SET, pickle.FROZENSET)
 
@@ -38,14 +42,27 @@ _PythonPickler: Any = pickle._Pickler  # the type stubs leave out what its subcl
 class OrderedPickler(_PythonPickler):  # type: ignore[misc]
     """The pickler in Python, which lets the saving of built-in types be replaced."""
 
-    dispatch: ClassVar[dict[type, Any]] = dict(_PythonPickler.dispatch)
+    dispatch: ClassVar[dict[Any, Callable[..., None]]] = dict(_PythonPickler.dispatch)
 
     def __init__(self, file: io.BytesIO, reduce: Reduce) -> None:
         super().__init__(file, 5)
         self._reduce = reduce
+        self._shared: dict[tuple[type, Any], Any] = {}
+
+    def fresh(self, file: io.BytesIO) -> OrderedPickler:
+        """A pickler like this one that has seen nothing yet."""
+        return OrderedPickler(file, _leave)
 
     def reducer_override(self, obj: Any) -> Any:
-        return self._reduce(obj)
+        return NotImplemented if type(obj) in PLAIN else self._reduce(obj)
+
+    def _save_shared(self, obj: str | bytes) -> None:
+        first = self._shared.setdefault((type(obj), obj), obj)
+        known = self.memo.get(id(first))
+        if known is None:
+            _PythonPickler.dispatch[type(obj)](self, first)
+        else:
+            self.write(self.get(known[0]))
 
     def _save_set(self, obj: set[Any]) -> None:
         self.write(pickle.EMPTY_SET)  # from here on Python's own save_set, in order
@@ -68,14 +85,18 @@ class OrderedPickler(_PythonPickler):  # type: ignore[misc]
             self.save(item)
 
     def _rank(self, item: Any) -> tuple[str, bytes]:
+        kind = type(item)
+        if kind is str:
+            return "str", item.encode("utf-8", "surrogatepass")
         file = io.BytesIO()
-        name = type(item).__qualname__
         try:
-            type(self)(file, _leave).dump(item)
+            self.fresh(file).dump(item)
         except Exception:  # an item that only a registered codec can store has no rank of its own
-            return name, b""
-        return name, file.getvalue()
+            return kind.__qualname__, b""
+        return kind.__qualname__, file.getvalue()
 
+    dispatch[str] = _save_shared
+    dispatch[bytes] = _save_shared
     dispatch[set] = _save_set
     dispatch[frozenset] = _save_frozenset
 

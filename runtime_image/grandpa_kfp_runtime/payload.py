@@ -21,12 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .byvalue import dumps, importable, unmarked, walk
+from .by_value import dumps
 from .contract import ENV_CODE
 from .errors import PayloadError
 from .imports import Closure, Located, Locator, closure
 from .included import Included, read_include
 from .loader import MANIFEST, Loader, python_minor, unpack, value_member
+from .marks import importable, unmarked, walk
 from .project import is_project_module, main_file, real_name
 from .source import read_bytes
 
@@ -138,7 +139,7 @@ def _values(nodes: Mapping[str, Any]) -> tuple[dict[str, bytes], set[str]]:
     for key, target in nodes.items():
         if key.startswith(VALUE):
             name = key.removeprefix(VALUE)
-            members[value_member(name)], found = dumps(unmarked(target), of=f"the node {name}")
+            members[value_member(name)], found = dumps(unmarked(target), of=f"the node {name}", lines=True)
             modules |= {real_name(module) for module in found}
         elif target is not None:
             _check_reference(key, target)
@@ -241,7 +242,7 @@ def decode_code_env(text: str) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
     except ValueError as error:
-        raise PayloadError(f"{ENV_CODE} is damaged: it is not base64 ({error})") from error
+        raise PayloadError(f"{ENV_CODE} is damaged: it is not base64 ({error}); compile the pipeline again") from error
     return decompress(data)
 
 

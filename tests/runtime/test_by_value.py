@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import os
 import pickle
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from grandpa_kfp_runtime.by_value import dump_by_value
-from grandpa_kfp_runtime.errors import CodecError, TraceError
+from grandpa_kfp_runtime.by_value import dump_by_value, dumps
+from grandpa_kfp_runtime.codecs import Codec, Parts, register_codec
+from grandpa_kfp_runtime.errors import CodecError, PayloadError, TraceError
 from grandpa_kfp_runtime.handles import from_handle, inline_constant
 from grandpa_kfp_runtime.stores.memory import MemoryStore
 
@@ -47,11 +49,11 @@ print(inline_constant([make(3), Point(4), Kind.B, LIMITS]))
 """
 
 
-def printed(folder: Path, source: str, seed: str) -> str:
+def printed(folder: Path, source: str, seed: str, *arguments: str) -> str:
     folder.mkdir()
     (folder / "script.py").write_text(source)
     done = subprocess.run(
-        [sys.executable, "script.py"],
+        [sys.executable, "script.py", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONHASHSEED": seed},
         capture_output=True,
@@ -150,3 +152,129 @@ def test_the_trace_error_of_a_ref_in_a_closure_passes() -> None:
     ref = Ref()
     with pytest.raises(TraceError, match=r"flow\.py:7"):
         inline_constant(lambda: ref)
+
+
+CLASSES = """
+import sys
+from typing import Generic, TypeVar
+from grandpa_kfp_runtime.by_value import dump_by_value, dumps
+from grandpa_kfp_runtime.handles import inline_constant
+from cloudpickle import cloudpickle
+
+T = TypeVar("T")
+
+class Left(Generic[T]):
+    names = {"a", "b", "c", "d"}
+    def other(self):
+        return Right()
+
+class Right:
+    def other(self):
+        return Left()
+
+how = sys.argv[1]
+for cls in (Left, Right) if how != "right first" else (Right, Left):
+    if how == "constant":
+        inline_constant(cls())
+    else:
+        dumps(lambda: cls, lines=True)
+print([cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS[item] for item in (Left, Right, T)])
+"""
+
+
+def test_a_class_has_one_id_in_constants_and_nodes_whichever_comes_first(tmp_path: Path) -> None:
+    texts = {
+        printed(tmp_path / "one", CLASSES, "1", "constant"),
+        printed(tmp_path / "two", CLASSES, "2", "node"),
+        printed(tmp_path / "three", "# moved down\n" + CLASSES, "3", "right first"),
+    }
+    assert len(texts) == 1
+    ids = ast.literal_eval(texts.pop())
+    assert len(set(ids)) == 3
+    assert all(item.startswith("grandpa-") for item in ids)
+
+
+def test_an_instance_in_a_constant_is_one_of_the_class_that_a_node_carries(tmp_path: Path) -> None:
+    source = """
+import base64
+from grandpa_kfp_runtime.by_value import dumps
+from grandpa_kfp_runtime.handles import inline_constant
+
+class Point:
+    limits = {"low", "high"}
+
+def node(value):
+    return type(value) is Point, isinstance(value, Point)
+
+print(base64.b64encode(dumps(node, lines=True)[0]).decode(), inline_constant(Point()))
+"""
+    node, constant = printed(tmp_path / "made", source, "1").split()
+    assert pickle.loads(base64.b64decode(node))(from_handle(constant, MemoryStore())) == (True, True)
+
+
+def test_a_class_is_known_by_what_a_registered_codec_stores_of_its_attributes() -> None:
+    class Sealed:
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def __reduce__(self) -> Any:
+            raise TypeError("only its codec can store it")
+
+    register_codec(
+        Codec(
+            "sealed",
+            Sealed,
+            encode=lambda value: Parts([value.text.encode()]),
+            decode=lambda parts: Sealed(bytes(parts.frames[0]).decode()),
+        )
+    )
+
+    def make(text: str) -> type:
+        class Holder:
+            held = Sealed(text)
+
+        return Holder
+
+    one, again, other = (identity_of(inline_constant(make(text)())) for text in ("a", "a", "b"))
+    assert one == again != other
+
+
+def identity_of(constant: str) -> str:
+    data = base64.b64decode(constant.rpartition(":")[2])
+    start = data.index(b"grandpa-")
+    return data[start : start + 40].decode()
+
+
+def test_equal_strings_are_written_once_whether_or_not_they_are_one_object() -> None:
+    text = "two words"
+    copy = " ".join(["two", "words"])
+    assert copy is not text
+    assert dump_by_value([text, copy, {text}]) == dump_by_value([text, text, {copy}])
+    assert inline_constant(({"s"}, text, copy)) == inline_constant(({"s"}, text, text))
+
+
+def test_a_function_keeps_its_lines_from_its_own_first_one_where_they_are_asked_for() -> None:
+    def fail() -> None:
+        # a line of its own
+
+        raise KeyError("inside")
+
+    def line(data: bytes) -> int:
+        with pytest.raises(KeyError) as caught:
+            pickle.loads(data)()
+        return traceback.extract_tb(caught.value.__traceback__)[-1].lineno or 0
+
+    assert line(dumps(fail, lines=True)[0]) == 4
+    assert line(dumps(fail)[0]) == 1
+
+
+def test_what_cannot_travel_to_a_worker_is_named_with_its_holder() -> None:
+    import threading
+
+    lock = threading.Lock()
+
+    class Holder:
+        held = lock
+
+    with pytest.raises(PayloadError, match=r"the node n cannot travel to a worker: an object of type lock cannot be"):
+        dumps(lambda: Holder, of="the node n")
