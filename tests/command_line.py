@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -34,7 +35,7 @@ class Ended:
     @property
     def errors(self) -> list[str]:
         """The messages behind `error:`, each with the lines that belong to it."""
-        return self.err.split("error: ")[1:]
+        return re.split(r"^error: ", self.err, flags=re.MULTILINE)[1:]
 
     @property
     def value(self) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grandpa_kfp_compiler.graph import Call, Graph, TaskOutput
-from grandpa_kfp_runtime.stores import Store, open_store
+from grandpa_kfp_runtime.stores import Store, check_reachable, open_store
 from grandpa_kfp_runtime.stores.file import FileStore
 
 from .events import Listener
@@ -107,11 +107,11 @@ def _output(key: str | TaskOutput) -> TaskOutput:
 
 
 def _open(store: Store | str | Path | None) -> Store | None:
-    """The store, asked once whether it answers: wrong credentials shall not show after an hour."""
+    """The store, asked once whether it answers."""
     if store is None:
         return None
     opened = open_store(store) if isinstance(store, str | Path) else store
-    opened.exists("A" * 43)
+    check_reachable(opened)
     return opened
 
 

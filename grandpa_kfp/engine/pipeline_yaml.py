@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from grandpa_kfp_runtime.contract import RESULT, Input, TaskCall
 from grandpa_kfp_runtime.errors import CodecError, GrandpaError, ParameterError, StoreError, TaskError
 from grandpa_kfp_runtime.handles import from_handle
-from grandpa_kfp_runtime.stores import Store, open_store
+from grandpa_kfp_runtime.stores import Store, check_reachable, open_store
 from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.typespec import Json
 
@@ -210,7 +210,7 @@ def _open(store: Store | str | Path | None, root: Path) -> Store:
             "a store in memory belongs to one process, and each task of a compiled pipeline is a process of its own; "
             "use a folder or s3://bucket/prefix?endpoint=http://host:port"
         )
-    opened.exists("A" * 43)  # wrong credentials shall show before anything runs
+    check_reachable(opened)
     return opened
 
 

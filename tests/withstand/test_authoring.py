@@ -151,7 +151,8 @@ def test_an_array_does_not_take_a_ref_in(project: Project) -> None:
     """NumPy asks objects for their values in its own ways."""
     pytest.importorskip("numpy")
     for expression in ("numpy.array([1.0]) + r", "numpy.asarray(r)", "numpy.sqrt(r)", "r * numpy.ones(2)"):
-        source = f"import numpy\n{NODES}\n@Workflow\ndef flow(a: int = 1):\n    r = take(a)\n    return {expression}  {MARK}\n"
+        body = f"    r = take(a)\n    return {expression}  {MARK}\n"
+        source = f"import numpy\n{NODES}\n@Workflow\ndef flow(a: int = 1):\n{body}"
         refused_everywhere(project, source, "Ref" if "sqrt" in expression else "take (flow.py", verbs=("run",))
 
 

@@ -121,7 +121,12 @@ def test_texts_as_defaults_and_given_parameters(project: Project) -> None:
         source(TEXTS)
         + f"""
 @Workflow
-def flow({declared}, items: list[str] = TEXTS, given: str = "", table: dict[str, str] = {{text: text for text in TEXTS}}):
+def flow(
+    {declared},
+    items: list[str] = TEXTS,
+    given: str = "",
+    table: dict[str, str] = {{text: text for text in TEXTS}},
+):
     return take({names}, items, table, given)
 """
     )

@@ -131,16 +131,16 @@ def test_a_disk_that_is_full_while_compiling(project: Project) -> None:
 
 def test_a_compile_that_fails_keeps_the_old_file(project: Project) -> None:
     """Whatever the fault, and in whichever step."""
-    project.flow(GOOD.replace("one(x)\n@", "one(x)\n@") + "")
+    project.flow(GOOD)
     assert project.grandpa("compile", "flow.py").code == 0
     good = project.files()["flow.yaml"]
-    for source in (
-        "import nowhere_at_all",
-        GOOD.replace("return one(x)", "return one()"),
-        GOOD.replace("one(x)", "one(b'x' * 99_999)", 2),
-    ):
+    while_loading, while_tracing = "import nowhere_at_all", GOOD.replace("return one(x)", "raise ValueError")
+    while_verifying, while_compiling = (
+        GOOD.replace("return one(x)", f"return one({x})") for x in ("", "b'x' * 99_999")
+    )
+    for source in (while_loading, while_tracing, while_verifying, while_compiling):
         project.flow(source)
-        assert project.grandpa("compile", "flow.py").code == 1
+        says(project.grandpa("compile", "flow.py"), 1, "flow.py:")
         assert project.files()["flow.yaml"] == good
     assert set(project.files()) == {"flow.py", "flow.yaml", "grandpa.toml"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,13 +39,13 @@ def text(colour: Colour, day: Optional[datetime.date]) -> str:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """One project with the workflow as Python file, graph file and YAML; no test writes into it."""
     project = Project(tmp_path_factory.mktemp("parameters"))
     project.flow(FLOW)
     assert project.grandpa("compile", "flow.py").code == 0
     project.graph_file()
-    yield project
+    return project
 
 
 FILES = ("flow.py", "flow.json", "flow.yaml")

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,13 +28,13 @@ def flow(n: int = 200_000):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(tmp_path_factory.mktemp("files"))
     project.flow(FLOW)
     assert project.grandpa("compile", "flow.py", "-o", "good.yaml").code == 0
     project.graph_file(name="good.json")
     (project.folder / "flow.py").unlink()
-    yield project
+    return project
 
 
 def refused(made: Project, name: str, text: str | bytes, *parts: str, verbs: tuple[str, ...] = ("run",)) -> None:

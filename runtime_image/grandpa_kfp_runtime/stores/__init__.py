@@ -6,9 +6,9 @@ import os
 from urllib.parse import unquote, urlsplit
 
 from ..errors import StoreError
-from .base import Data, Store, key_of
+from .base import Data, Store, check_reachable, key_of
 
-__all__ = ["Data", "Store", "key_of", "open_store"]
+__all__ = ["Data", "Store", "check_reachable", "key_of", "open_store"]
 
 
 def open_store(uri: str | os.PathLike[str]) -> Store:

@@ -121,5 +121,14 @@ def check_content(key: str, data: Buffer, where: str) -> None:
         )
 
 
+def check_reachable(store: Store) -> None:
+    """Asks the store for what cannot be there: what is wrong with it shall show at once, not after an hour.
+
+    Raises StoreError: for wrong credentials, a server that does not answer, a bucket that is not there.
+    """
+    store.exists("A" * 43)
+    store.get_record("runs/none/asked.json")  # the answer to `exists` does not tell a missing bucket
+
+
 def gone(key: str, where: str) -> ObjectGone:
     return ObjectGone(f"object {key} is gone: nothing is at {where}; run the task that made it again")
