@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .configured import COMPILE_KEYS, profile_option
 from .parameters import parameter_options
 from .sources import WorkflowCommand, file_argument
 
@@ -23,32 +24,52 @@ Examples:
 )
 @file_argument()
 @parameter_options
-@click.option("-o", "--output", metavar="FILE", help="The file to write, - for standard output; by default FILE's name.")
+@profile_option
+@click.option(
+    "-o", "--output", metavar="FILE", help="The file to write, - for standard output; by default FILE's name."
+)
 @click.option(
     "--code",
     type=click.Choice(["auto", "inline", "task", "store"]),
     help="How the code reaches its tasks: in each task's environment, by a first task, or already in the store.",
 )
 @click.option("--image", metavar="NAME", help="The image of every node that names none itself.")
-@click.option("--bootstrap", is_flag=True, help="The image is any Python; tasks install the runtime and packages first.")
+@click.option(
+    "--bootstrap/--no-bootstrap",
+    default=None,
+    help="The image is any Python; tasks install the runtime and packages first.",
+)
 @click.option("--store", metavar="URI", help="Where values go in the cluster: s3://bucket/prefix?endpoint=URL.")
 @click.option("--secret", metavar="NAME", help="The Kubernetes secret with the store's keys; empty for none.")
-@click.option("--epoch", type=click.IntRange(min=0), metavar="N", help="Raise it to make KFP forget what it has cached.")
+@click.option(
+    "--epoch", type=click.IntRange(min=0), metavar="N", help="Raise it to make KFP forget what it has cached."
+)
 @click.option("--name", metavar="NAME", help="The pipeline's name; by default the workflow's.")
 @click.option("--python", metavar="X.Y", help="The Python of the default image; by default the one at work here.")
 @click.option("--pull-policy", metavar="WHEN", help="Always, IfNotPresent or Never.")
 @click.option("--include", multiple=True, metavar="GLOB", help="More files of the project to carry along.")
 @click.option("--print-after", metavar="PASS", help="Print the graph after a pass of the compiler, or after `all`.")
 @click.pass_context
-def command(ctx: click.Context, spec: str, output: str | None, pairs: Any, params_file: Any, **options: Any) -> None:
+def command(
+    ctx: click.Context,
+    spec: str,
+    output: str | None,
+    pairs: Any,
+    params_file: Any,
+    profile: str | None,
+    print_after: str | None,
+    **options: Any,
+) -> None:
     """Write a workflow as one YAML that can be uploaded in the Kubeflow Pipelines UI.
 
     The same source gives the same bytes. The file is written whole or not at all. With -p, parameters that
-    are Static are fixed and the defaults of others change.
+    are Static are fixed and the defaults of others change. What the command line leaves open is taken from
+    GRANDPA_ variables and the project's configuration; see `grandpa config`.
     """
     from grandpa_kfp_compiler.graph import Graph
 
     from ..api import compile as compile_workflow
+    from .configured import parameters_in, settings_of
     from .parameters import as_workflow, given_parameters, of_target, place_of
     from .run import output_to_stderr
     from .sources import load, source_of
@@ -57,10 +78,14 @@ def command(ctx: click.Context, spec: str, output: str | None, pairs: Any, param
     with output_to_stderr():
         target = load(source, ctx.obj)
         workflow = target if isinstance(target, Graph) else as_workflow(target)
-        params = given_parameters(of_target(target), pairs, params_file, place_of(workflow))
-        chosen = {name: value for name, value in options.items() if value not in (None, False, ())}
+        known = of_target(target)
+        settings = settings_of(source, workflow, profile, options)
+        configured = parameters_in(settings, source, known)
+        params = given_parameters(known, pairs, params_file, place_of(workflow), configured)
         path = None if output == "-" else Path(output or f"{source.stem}.yaml")
-        compiled = compile_workflow(workflow, path, params=params, **chosen)
+        compiled = compile_workflow(
+            workflow, path, params=params, print_after=print_after, **settings.given(*COMPILE_KEYS)
+        )
     if path is None:
         click.echo(compiled.text, nl=False)
     _tell(path, compiled)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +20,21 @@ from .completing import complete_parameter
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from ..config import Chosen
     from .sources import Launched
 
 
 @dataclass(frozen=True, slots=True)
 class OwnParameter:
-    """One parameter of what is run. parse: from the text of `-p`; raises ParameterError."""
+    """One parameter of what is run. parse: from the text of `-p`; check: a value of a configuration file; both
+    raise ParameterError."""
 
     name: str
     type: str
     default: str | None
     description: str
     parse: Callable[[str], Any]
+    check: Callable[[Any], Any] | None = None
 
     @property
     def head(self) -> str:
@@ -69,14 +72,23 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return complete_parameter(spec, incomplete) if spec else []
 
 
-def given_parameters(known: Sequence[OwnParameter], pairs: Iterable[str], file: Path | None, of: str) -> dict[str, Any]:
-    """The values by name. of: what messages call the workflow.
+def given_parameters(
+    known: Sequence[OwnParameter],
+    pairs: Iterable[str],
+    file: Path | None,
+    of: str,
+    configured: Mapping[str, Chosen] | None = None,
+) -> dict[str, Any]:
+    """The values by name. of: what messages call the workflow. configured: what the configuration says; `--params`
+    comes before it, `-p` first.
 
     Raises ParameterError, naming all that is wrong, and click's usage error for a pair without `=`.
     """
-    given = dict(read_params(file)) if file is not None else {}
     by_name = {item.name: item for item in known}
-    faults = [_unknown(name, known, of, f"in {file}") for name in given if name not in by_name]
+    faults = list(_faults_of_configured(by_name, configured or {}, of))
+    from_file = dict(read_params(file)) if file is not None else {}
+    faults += [_unknown(name, known, of, f"in {file}") for name in from_file if name not in by_name]
+    given = {name: chosen.value for name, chosen in (configured or {}).items()} | from_file
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
@@ -93,6 +105,20 @@ def given_parameters(known: Sequence[OwnParameter], pairs: Iterable[str], file: 
     return given
 
 
+def _faults_of_configured(
+    known: Mapping[str, OwnParameter], configured: Mapping[str, Chosen], of: str
+) -> Iterator[str]:
+    for name, chosen in configured.items():
+        item = known.get(name)
+        if item is None:
+            yield _unknown(name, tuple(known.values()), of, chosen.source)
+        elif item.check is not None:
+            try:
+                item.check(chosen.value)
+            except ParameterError as error:
+                yield f"{of}: {error} ({chosen.source})"
+
+
 def _unknown(name: str, known: Sequence[OwnParameter], of: str, place: str) -> str:
     names = [item.name for item in known]
     near = difflib.get_close_matches(name, names, 1, 0.5)
@@ -107,13 +133,9 @@ def read_params(file: Path) -> Mapping[str, Any]:
     try:
         data = file.read_bytes()
         if suffix == ".toml":
-            import sys
+            from ..config.toml_lines import parse_toml
 
-            if sys.version_info >= (3, 11):
-                import tomllib
-            else:
-                import tomli as tomllib
-            values: Any = tomllib.loads(data.decode())
+            values: Any = parse_toml(data.decode())
         elif suffix in (".yaml", ".yml"):
             import yaml
 
@@ -129,7 +151,7 @@ def read_params(file: Path) -> Mapping[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise LoadError(f"{file} must hold parameters by name, such as {{\"a\": 4}}, but holds {value_text(values)}")
+        raise LoadError(f'{file} must hold parameters by name, such as {{"a": 4}}, but holds {value_text(values)}')
     return values
 
 
@@ -181,7 +203,9 @@ def _of_workflow(item: Any) -> OwnParameter:
     if item.static:
         typed = f"Static[{typed or 'Any'}]"
     load = loader_of(item.annotation)
-    return OwnParameter(item.name, typed, default, item.description, lambda text: parse(text, item.type, load))
+    return OwnParameter(
+        item.name, typed, default, item.description, lambda text: parse(text, item.type, load), item.convert
+    )
 
 
 def _of_graph(item: Any) -> OwnParameter:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .configured import profile_option
 from .parameters import parameter_options
 from .sources import Launched, Source, WorkflowCommand, file_argument
 
 if TYPE_CHECKING:
+    from ..config import Settings
     from ..engine.run import Run
 
 
@@ -30,6 +32,7 @@ Examples:
 )
 @file_argument()
 @parameter_options
+@profile_option
 @click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Tasks at once; by default the number of cores and four."
 )
@@ -39,9 +42,11 @@ Examples:
     help="Threads of this process, or (the default and only one for a YAML) a process a task.",
 )
 @click.option("--store", metavar="URI", help="Where values go: a folder, or s3://bucket/prefix?endpoint=URL.")
-@click.option("--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
+@click.option(
+    "--keep-going/--no-keep-going", default=None, help="After a failure go on with what does not depend on it."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the value as JSON.")
-@click.option("--no-record", is_flag=True, help="Leave nothing in .grandpa/: no record, no values.")
+@click.option("--record/--no-record", default=None, help="Without: leave nothing in .grandpa/, no record, no values.")
 @click.pass_context
 def command(ctx: click.Context, spec: str, **options: Any) -> None:
     """Run a workflow here and print its value.
@@ -71,11 +76,14 @@ def _check(source: Source, options: dict[str, Any]) -> None:
     if source.kind == "yaml":
         if options["engine"] == "threads":
             raise click.UsageError("a compiled YAML runs its containers' commands, so --engine threads cannot run it")
-        if options["no_record"]:
-            raise click.UsageError("a compiled YAML passes values through .grandpa/, so --no-record cannot be had with it")
+        if options["record"] is False:
+            raise click.UsageError(
+                "a compiled YAML passes values through .grandpa/, so --no-record cannot be had with it"
+            )
     elif options["engine"] == "subprocess":
         raise click.UsageError(
-            f"--engine subprocess runs a compiled YAML: grandpa compile {source.spec}, then grandpa run {source.stem}.yaml"
+            f"--engine subprocess runs a compiled YAML: grandpa compile {source.spec}, "
+            f"then grandpa run {source.stem}.yaml"
         )
 
 
@@ -83,21 +91,25 @@ def _run_graph(source: Source, launched: Launched | None, options: dict[str, Any
     from grandpa_kfp_compiler.graph import Graph
 
     from ..api import run
+    from .configured import parameters_in
     from .parameters import as_workflow, given_parameters, of_target, place_of
     from .progress import progress
     from .sources import load
 
     target = load(source, launched, live=True)
     workflow = target if isinstance(target, Graph) else as_workflow(target)
-    params = given_parameters(of_target(target), options["pairs"], options["params_file"], place_of(workflow))
+    known = of_target(target)
+    settings = _settings(source, workflow, options)
+    configured = parameters_in(settings, source, known)
+    params = given_parameters(known, options["pairs"], options["params_file"], place_of(workflow), configured)
     with progress() as listener:
         return run(
             workflow,
             params,
-            threads=options["threads"],
-            store=options["store"],
-            keep_going=options["keep_going"],
-            record=not options["no_record"],
+            threads=settings.get("threads"),
+            store=settings.get("local_store"),
+            keep_going=settings.get("keep_going"),
+            record=settings.get("record"),
             listeners=(listener,),
             root=_root(source.file),
         )
@@ -106,21 +118,33 @@ def _run_graph(source: Source, launched: Launched | None, options: dict[str, Any
 def _run_yaml(source: Source, options: dict[str, Any]) -> Run:
     from ..engine.kfp_pipeline import read_pipeline
     from ..engine.pipeline_yaml import run_pipeline_yaml
+    from .configured import parameters_in
     from .parameters import given_parameters, of_pipeline
     from .progress import progress
 
     pipeline = read_pipeline(source.file)
-    params = given_parameters(of_pipeline(pipeline), options["pairs"], options["params_file"], pipeline.name)
+    known = of_pipeline(pipeline)
+    settings = _settings(source, pipeline, options)
+    configured = parameters_in(settings, source, known)
+    params = given_parameters(known, options["pairs"], options["params_file"], pipeline.name, configured)
     with progress() as listener:
         return run_pipeline_yaml(
             source.file,
             params,
-            store=options["store"],
+            store=settings.get("local_store"),
             listeners=(listener,),
-            parallelism=options["threads"],
-            keep_going=options["keep_going"],
+            parallelism=settings.get("threads"),
+            keep_going=settings.get("keep_going"),
             root=_root(source.file),
         )
+
+
+def _settings(source: Source, workflow: Any, options: dict[str, Any]) -> Settings:
+    """The store of a run on this machine is a key of its own: a profile's is that of its cluster."""
+    from .configured import settings_of
+
+    given = {name: options[name] for name in ("threads", "keep_going", "record")}
+    return settings_of(source, workflow, options["profile"], {**given, "local_store": options["store"]})
 
 
 def _root(file: Path) -> Path:

@@ -22,7 +22,7 @@ from grandpa_kfp_runtime.errors import ConfigError
 from .schema import KEYS, Place, kind_of
 from .secrets import ELSEWHERE, holds_secret, names_secret
 from .toml_lines import Path as KeyPath
-from .toml_lines import line_of, lines_of, tomllib
+from .toml_lines import line_of, lines_of, parse_toml
 
 FILES = ("grandpa.toml", "pyproject.toml")
 _TABLES = ("profile", "workflows")
@@ -86,8 +86,8 @@ def _read(path: Path) -> tuple[Path, KeyPath, str]:
 
 def _tables(path: Path, prefix: KeyPath, text: str) -> dict[str, Any]:
     try:
-        tables: Any = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        tables: Any = parse_toml(text)
+    except ValueError as error:
         raise ConfigError(f"{path.name}: this is no TOML: {error}") from error
     for name in prefix:
         tables = tables.get(name, {}) if isinstance(tables, dict) else {}
@@ -129,14 +129,15 @@ class _Checker:
             ((), found.project),
             *((("workflows", name), table) for name, table in found.workflows.items()),
         ):
-            if "profile" in table and table["profile"].value not in profiles:
-                self._fault((*path, "profile"), no_profile(table["profile"].value, profiles))
+            if "default_profile" in table and table["default_profile"].value not in profiles:
+                self._fault((*path, "default_profile"), no_profile(table["default_profile"].value, profiles))
         return found
 
     def _named(self, of: str, tables: Any) -> dict[str, dict[str, Any]]:
         """`[profile.NAME]` and `[workflows.NAME]`, by name."""
         if not isinstance(tables, dict):
-            self._fault((of,), f"{of} must hold tables, [{self._shown((of, 'NAME'))}], but is {kind_of(tables)}")
+            hint = "; the profile that holds by default is default_profile" if of == "profile" else ""
+            self._fault((of,), f"{of} must hold tables, [{self._shown((of, 'NAME'))}], but is {kind_of(tables)}{hint}")
             return {}
         for name, table in tables.items():
             if not isinstance(table, dict):

@@ -59,7 +59,7 @@ class Key:
                 return f"must be {told}, but holds {kind_of(item)}"
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(self.choices)}, not {value!r}"
-        if self.least is not None and value < self.least:
+        if self.least is not None and isinstance(value, int) and value < self.least:
             return f"must be at least {self.least}"
         return ""
 
@@ -99,11 +99,17 @@ def kind_of(value: Any) -> str:
     for kind, told in ((bool, "true or false"), (int, "a whole number"), (float, "a number"), (str, "a text")):
         if isinstance(value, kind):
             return told
-    return {list: "a list", dict: "a table"}.get(type(value), "a date or time")
+    return "a list" if isinstance(value, list) else "a table" if isinstance(value, dict) else "a date or time"
 
 
 _ALL = (
-    Key("profile", "text", "the profile that holds where --profile names none", places=("project", "workflow")),
+    Key(
+        "default_profile",
+        "text",
+        "the profile that holds where --profile names none",
+        variable="GRANDPA_PROFILE",
+        places=("project", "workflow"),
+    ),
     # compile, deploy
     Key("image", "text", "the image of every node that names none itself", told="the released runtime"),
     Key("store", "text", "where values go in the cluster", DEFAULT_STORE),

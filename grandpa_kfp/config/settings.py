@@ -69,7 +69,7 @@ def settings_for(
 
     file: any file or folder of the project, None for the current folder. workflow: the names under which
     `[workflows.NAME]` may hold its part: its own, its variable's; `FILE:NAME` from the project's root is looked
-    for too, and comes first. profile: by default GRANDPA_PROFILE, else the configuration's `profile`. given:
+    for too, and comes first. profile: by default GRANDPA_PROFILE, else the configuration's `default_profile`. given:
     what the command line says, by key; None stands for nothing said. environ: by default the process's.
 
     Raises ConfigError for whatever is wrong in the configuration or in a GRANDPA_ variable.
@@ -91,7 +91,9 @@ def settings_for(
     in_force = _profile(profile, environment, [table for _, table in (*of_workflow, project)], configuration)
     layers = [*of_workflow, *([(f"profile {in_force}", configuration.profiles[in_force])] if in_force else []), project]
     chosen = {
-        key.name: _choose(key, given or {}, environment, layers) for key in KEYS.values() if key.name != "profile"
+        key.name: _choose(key, given or {}, environment, layers)
+        for key in KEYS.values()
+        if key.name != "default_profile"
     }
     parameters: dict[str, Chosen] = {}
     for name in names:
@@ -134,13 +136,13 @@ def _profile(
     asked: str | None, environment: Mapping[str, Any], tables: Sequence[Table], configuration: Configuration
 ) -> str:
     """The profile in force; that those named in the file exist is checked when it is read."""
-    for name, source in ((asked, "--profile"), (environment.get("profile"), "GRANDPA_PROFILE")):
+    for name, source in ((asked, "--profile"), (environment.get("default_profile"), "GRANDPA_PROFILE")):
         if name:
             if name not in configuration.profiles:
                 shown = configuration.file or configuration.root / "grandpa.toml"
                 raise ConfigError(f"{source} {name}: {no_profile(name, configuration.profiles)} ({shown})")
             return str(name)
-    return next((str(table["profile"].value) for table in tables if "profile" in table), "")
+    return next((str(table["default_profile"].value) for table in tables if "default_profile" in table), "")
 
 
 def _choose(

@@ -1,19 +1,15 @@
-"""On which line of a TOML file each key stands. The parser of the standard library does not tell.
+"""TOML as data, and on which line each key stands, which the parser of the standard library does not tell.
 
-Called by `reading` with text that the parser has accepted, so that nothing is checked here.
+Called by `reading`; `lines_of` with text that the parser has accepted, so that nothing is checked there.
 """
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-if sys.version_info >= (3, 11):
-    import tomllib as tomllib
-else:
-    import tomli as tomllib
 
 Path = tuple[str, ...]
 
@@ -22,9 +18,17 @@ _KEY = rf"{_KEY_PART}(?:[ \t]*\.[ \t]*{_KEY_PART})*"
 _STATEMENT = re.compile(rf"\s*(?:#[^\n]*|\[{{1,2}}[ \t]*(?P<table>{_KEY})[ \t]*\]{{1,2}}|(?P<key>{_KEY})[ \t]*=)")
 _VALUE = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}' r"|'''.*?'{3,5}"
-    r'|"(?:\\.|[^"\\\n])*"' r"|'[^'\n]*'" r"|#[^\n]*" r"""|(?P<open>[\[{])|(?P<close>[\]}])|(?P<end>\n)|[^"'#\[\]{}\n]+""",
+    r'|"(?:\\.|[^"\\\n])*"' r"|'[^'\n]*'" r"|#[^\n]*"
+    r"""|(?P<open>[\[{])|(?P<close>[\]}])|(?P<end>\n)|[^"'#\[\]{}\n]+""",
     re.DOTALL,
 )  # fmt: skip
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The data of a TOML file. Raises ValueError with line and column."""
+    parser = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    parsed: dict[str, Any] = parser.loads(text)
+    return parsed
 
 
 def lines_of(text: str) -> dict[Path, int]:
@@ -65,7 +69,7 @@ def _statements(text: str) -> Iterator[tuple[Path, int]]:
 
 
 def _path(key: str) -> Path:
-    parsed: Any = tomllib.loads(f"{key} = 0")
+    parsed: Any = parse_toml(f"{key} = 0")
     path = []
     while isinstance(parsed, dict):
         (name, parsed), = parsed.items()  # fmt: skip
