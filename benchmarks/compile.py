@@ -26,8 +26,8 @@ def measure_ours(tasks: int) -> dict[str, float]:
     """Seconds for each step, and bytes."""
     from graphs import chain
 
+    from grandpa_kfp.authoring.tracing import trace
     from grandpa_kfp.packing import pack
-    from grandpa_kfp.tracing import trace
     from grandpa_kfp_compiler.kfp import compile_graph
 
     start = time.perf_counter()

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from grandpa_kfp_runtime.codecs import register_codec as register_codec
     from grandpa_kfp_runtime.context import current as current
     from grandpa_kfp_runtime.errors import CodecError as CodecError
     from grandpa_kfp_runtime.errors import CompileError as CompileError
@@ -28,19 +27,20 @@ if TYPE_CHECKING:
     from grandpa_kfp_runtime.errors import TaskError as TaskError
     from grandpa_kfp_runtime.errors import TaskTimeout as TaskTimeout
     from grandpa_kfp_runtime.errors import TraceError as TraceError
-    from grandpa_kfp_runtime.files import File as File
+    from grandpa_kfp_runtime.values.codecs import register_codec as register_codec
+    from grandpa_kfp_runtime.values.files import File as File
 
     from .api import TemplateParser as TemplateParser
     from .api import compile as compile
     from .api import run as run
-    from .components import Component as Component
-    from .growing import resolve as resolve
+    from .authoring.components import Component as Component
+    from .authoring.growing import resolve as resolve
+    from .authoring.nodes import Node as Node
+    from .authoring.refs import Ref as Ref
+    from .authoring.statics import Static as Static
+    from .authoring.tracing import trace as trace
+    from .authoring.workflows import Workflow as Workflow
     from .launching import launch as launch
-    from .nodes import Node as Node
-    from .refs import Ref as Ref
-    from .statics import Static as Static
-    from .tracing import trace as trace
-    from .workflows import Workflow as Workflow
 
 _ERRORS = (
     "CodecError", "CompileError", "DeployError", "GrandpaError", "GraphError", "LoadError", "ObjectCorrupt",
@@ -48,20 +48,20 @@ _ERRORS = (
     "StoreUnavailable", "TaskError", "TaskTimeout", "TraceError",
 )  # fmt: skip
 _HOMES = {
-    "Component": "grandpa_kfp.components",
-    "File": "grandpa_kfp_runtime.files",
-    "Node": "grandpa_kfp.nodes",
-    "Ref": "grandpa_kfp.refs",
-    "Static": "grandpa_kfp.statics",
+    "Component": "grandpa_kfp.authoring.components",
+    "File": "grandpa_kfp_runtime.values.files",
+    "Node": "grandpa_kfp.authoring.nodes",
+    "Ref": "grandpa_kfp.authoring.refs",
+    "Static": "grandpa_kfp.authoring.statics",
     "TemplateParser": "grandpa_kfp.api",
-    "Workflow": "grandpa_kfp.workflows",
+    "Workflow": "grandpa_kfp.authoring.workflows",
     "compile": "grandpa_kfp.api",
     "current": "grandpa_kfp_runtime.context",
     "launch": "grandpa_kfp.launching",
-    "register_codec": "grandpa_kfp_runtime.codecs",
-    "resolve": "grandpa_kfp.growing",
+    "register_codec": "grandpa_kfp_runtime.values.codecs",
+    "resolve": "grandpa_kfp.authoring.growing",
     "run": "grandpa_kfp.api",
-    "trace": "grandpa_kfp.tracing",
+    "trace": "grandpa_kfp.authoring.tracing",
     **dict.fromkeys(_ERRORS, "grandpa_kfp_runtime.errors"),
 }
 

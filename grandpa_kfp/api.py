@@ -64,7 +64,7 @@ def run(
     if isinstance(workflow, Graph):
         graph, parameters = workflow, params
     else:
-        from .tracing import trace
+        from .authoring.tracing import trace
 
         graph, parameters = trace(workflow, params or {}), None
     return execute(
@@ -168,7 +168,7 @@ def _lanes(process_count: int, threads_per_process: int | None) -> int | None:
 
 def _root_of(workflow: Any) -> Path:
     """The root of the project that the workflow is defined in; of a notebook or graph the current folder."""
-    from grandpa_kfp_runtime.project import find_root
+    from grandpa_kfp_runtime.code.project import find_root
 
     function = getattr(workflow, "fn", workflow)
     code = getattr(function, "__code__", None)

@@ -12,11 +12,12 @@ import functools
 import importlib.util
 import inspect
 import sys
-import sysconfig
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from grandpa_kfp_runtime.code.project import is_library_file
 
 _UNKNOWN = object()
 
@@ -82,13 +83,8 @@ def _members(member: Any) -> Iterator[types.FunctionType]:
 
 def is_own(function: types.FunctionType) -> bool:
     """Whether it may be the user's: no function of the standard library, an installed package or ours."""
-    file = function.__code__.co_filename
-    return not file.startswith(_OUTSIDE) and not function.__module__.startswith(("grandpa_kfp.", "grandpa_kfp_"))
-
-
-_OUTSIDE = tuple(
-    {path for name in ("stdlib", "platstdlib", "purelib", "platlib") if (path := sysconfig.get_path(name))}
-)
+    ours = function.__module__ is not None and function.__module__.startswith(("grandpa_kfp.", "grandpa_kfp_"))
+    return not ours and not is_library_file(function.__code__.co_filename)
 
 
 # --- names in compiled code ----------------------------------------------------------------------
@@ -184,7 +180,10 @@ class _Names:
                 name = importlib.util.resolve_name("." * level + name, self._globals.get("__package__") or "")
             except ImportError:  # a relative import outside a package fails when the body runs
                 return _UNKNOWN
-        return sys.modules.get(name) or NotLoaded(name)
+        if name not in sys.modules:
+            return NotLoaded(name)
+        whole = consts[-1:] != [None]  # `import a.b` without `from` binds a
+        return sys.modules[name if whole else name.partition(".")[0]]
 
 
 def _is_filled(cell: types.CellType) -> bool:

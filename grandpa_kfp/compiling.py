@@ -26,7 +26,7 @@ def packed(
 
     if isinstance(workflow, Graph):
         return workflow if workflow.code is not None else pack(workflow, root=root, include=include)
-    from .tracing import trace
+    from .authoring.tracing import trace
 
     return pack(trace(workflow, params or {}), root=root, include=include)
 

@@ -23,8 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from grandpa_kfp_runtime.errors import GrandpaError, LoadError
-from grandpa_kfp_runtime.project import (
+from grandpa_kfp_runtime.code.project import (
     OURS,
     SCRIPT_PREFIX,
     find_root,
@@ -33,6 +32,7 @@ from grandpa_kfp_runtime.project import (
     main_file,
     module_name_for,
 )
+from grandpa_kfp_runtime.errors import GrandpaError, LoadError
 
 if TYPE_CHECKING:
     from grandpa_kfp_compiler.graph import Graph
@@ -63,7 +63,7 @@ def refuse_while_loading(verb: str) -> None:
     """Raises LoadError where `run`, `compile` and the like are called at the top level of a file being loaded."""
     if not is_loading():
         return
-    from .where import here
+    from .authoring.where import here
 
     raise LoadError(
         f"{here()}: {verb} is called at the top level of a file that is being loaded; "

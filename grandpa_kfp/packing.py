@@ -23,13 +23,13 @@ from grandpa_kfp_compiler.graph import (
     Value,
     values_of,
 )
-from grandpa_kfp_runtime.by_value import dumps
+from grandpa_kfp_runtime.code.fingerprint import Fingerprints, file_hash
+from grandpa_kfp_runtime.code.imports import Locator
+from grandpa_kfp_runtime.code.included import Included, read_include
+from grandpa_kfp_runtime.code.payload import VALUE, add_main, build, node_key
+from grandpa_kfp_runtime.code.project import OURS, find_root, is_project_file, main_file
 from grandpa_kfp_runtime.errors import PayloadError
-from grandpa_kfp_runtime.fingerprint import Fingerprints, file_hash
-from grandpa_kfp_runtime.imports import Locator
-from grandpa_kfp_runtime.included import Included, read_include
-from grandpa_kfp_runtime.payload import VALUE, add_main, build, node_key
-from grandpa_kfp_runtime.project import OURS, find_root, is_project_file, main_file
+from grandpa_kfp_runtime.values.by_value import dumps
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 

@@ -13,7 +13,7 @@ import grandpa_kfp
 from grandpa_kfp.engine.pipeline_yaml import run_pipeline_yaml
 from grandpa_kfp.loading import load_target
 
-PRELUDE = '''
+PRELUDE = """
 from dataclasses import dataclass
 from typing import Any
 from grandpa_kfp import Component, Node, Workflow
@@ -78,7 +78,7 @@ def blend(a: int, b: int) -> int:
 def twice(a: int) -> int:
     return blend(blend(a, 2), a)
 
-'''
+"""
 
 
 @st.composite

@@ -14,8 +14,8 @@ import pickle
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from grandpa_kfp_runtime.errors import CodecError, ParameterError
-from grandpa_kfp_runtime.handles import CONSTANT_LIMIT_BYTES, inline_constant, raw_or_handle
 from grandpa_kfp_runtime.parameters import to_json
+from grandpa_kfp_runtime.values.handles import CONSTANT_LIMIT_BYTES, inline_constant, raw_or_handle
 
 from .graph import Constant, Json, Parameter
 

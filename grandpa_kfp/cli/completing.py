@@ -44,7 +44,8 @@ def complete_parameter(spec: str, incomplete: str) -> list[CompletionItem]:
     return [
         CompletionItem(f"{item.arg}=")
         for function in _marked(Path(file))
-        if isinstance(function, ast.FunctionDef) and (function.name == name if name else _mark_of(function) == "Workflow")
+        if isinstance(function, ast.FunctionDef)
+        and (function.name == name if name else _mark_of(function) == "Workflow")
         for item in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
         if item.arg.startswith(incomplete)
     ]

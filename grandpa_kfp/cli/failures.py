@@ -112,13 +112,15 @@ def _print_unexpected(error: Exception) -> int:
     import traceback
 
     click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-    print_error(f"a defect of grandpa-kfp, not of your file: {type(error).__name__}: {error}; please report the lines above")
+    print_error(
+        f"a defect of grandpa-kfp, not of your file: {type(error).__name__}: {error}; please report the lines above"
+    )
     return DEFECT
 
 
 def is_users(error: BaseException) -> bool:
     """Whether the user's code raised it: of the frames in their files and in ours, the last is theirs."""
-    from grandpa_kfp_runtime.project import is_library_file
+    from grandpa_kfp_runtime.code.project import is_library_file
 
     ours = tuple(_folder(name) for name in ("grandpa_kfp", "grandpa_kfp_compiler", "grandpa_kfp_runtime"))
     theirs = False

@@ -37,8 +37,12 @@ Examples:
 )
 @file_argument(required=False)
 @parameter_options
-@click.option("-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
-@click.option("-f", "--format", "format_", type=click.Choice(FORMATS), help="By default that of -o's suffix, else text.")
+@click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="The file to write."
+)
+@click.option(
+    "-f", "--format", "format_", type=click.Choice(FORMATS), help="By default that of -o's suffix, else text."
+)
 @click.option("--run", "run_id", metavar="RUN", help="Draw a recorded run: its id, the beginning of it, or `last`.")
 @click.pass_context
 def command(
@@ -82,12 +86,10 @@ def _format(format_: str | None, output: Path | None) -> str:
     return found
 
 
-def _graph_of(
-    spec: str | None, launched: Launched | None, pairs: tuple[str, ...], params_file: Path | None
-) -> Graph:
+def _graph_of(spec: str | None, launched: Launched | None, pairs: tuple[str, ...], params_file: Path | None) -> Graph:
     from grandpa_kfp_compiler.graph import Graph
 
-    from ..tracing import trace
+    from ..authoring.tracing import trace
     from .parameters import as_workflow, given_parameters, of_target, place_of
     from .sources import load, source_of
 
@@ -102,7 +104,7 @@ def _graph_of(
 
 
 def _read_run(spec: str | None, run_id: str) -> Run:
-    from grandpa_kfp_runtime.project import find_root
+    from grandpa_kfp_runtime.code.project import find_root
 
     from ..engine.record import read_run
     from .sources import source_of

@@ -174,7 +174,7 @@ def parameters_of(spec: str, launched: Launched | None) -> tuple[str, list[OwnPa
 
 def as_workflow(target: Any) -> Any:
     """A workflow, or a component or node as one."""
-    from ..workflows import as_workflow as made
+    from ..authoring.workflows import as_workflow as made
 
     return made(target)
 

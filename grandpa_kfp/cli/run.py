@@ -148,7 +148,7 @@ def _settings(source: Source, workflow: Any, options: dict[str, Any]) -> Setting
 
 
 def _root(file: Path) -> Path:
-    from grandpa_kfp_runtime.project import find_root
+    from grandpa_kfp_runtime.code.project import find_root
 
     return find_root(file)
 

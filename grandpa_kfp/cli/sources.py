@@ -89,7 +89,9 @@ def load(source: Source, launched: Launched | None, *, live: bool = False) -> An
     Raises LoadError, TraceError, PayloadError.
     """
     if source.kind == "yaml":
-        raise LoadError(f"{source.file}: this verb takes a Python file or a graph file; a compiled YAML can only be run")
+        raise LoadError(
+            f"{source.file}: this verb takes a Python file or a graph file; a compiled YAML can only be run"
+        )
     if live and launched is not None and launched.workflow is not None:
         return launched.workflow
     from ..loading import load_target

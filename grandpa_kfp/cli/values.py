@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from grandpa_kfp_runtime.errors import GrandpaError
-from grandpa_kfp_runtime.summaries import summary
+from grandpa_kfp_runtime.values.summaries import summary
 
 
 class NoJson(GrandpaError):

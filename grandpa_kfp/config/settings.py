@@ -77,7 +77,7 @@ def settings_for(
     >>> settings_for("/nowhere/flow.py", environ={"GRANDPA_THREADS": "3"}).chosen["threads"]
     Chosen(value=3, source='GRANDPA_THREADS')
     """
-    from grandpa_kfp_runtime.project import find_root
+    from grandpa_kfp_runtime.code.project import find_root
 
     start = Path.cwd() / "pipeline.py" if file is None else Path(file)
     configuration = read_configuration(find_root(start))

@@ -83,10 +83,10 @@ def _references(target: Any) -> Iterator[_Found]:
 
 def _as_node(value: Any) -> _Found | None:
     """What the value is to a graph: a node, an instance of a class node, a component, or None."""
-    from ..classes import ClassMark, Instance
-    from ..components import ComponentFunction
-    from ..nodes import FunctionNode
-    from ..workflows import WorkflowFunction
+    from ..authoring.classes import ClassMark, Instance
+    from ..authoring.components import ComponentFunction
+    from ..authoring.nodes import FunctionNode
+    from ..authoring.workflows import WorkflowFunction
 
     if isinstance(value, Instance):
         definition = object.__getattribute__(value, "_definition")

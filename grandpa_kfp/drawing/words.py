@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from grandpa_kfp_compiler.graph import Constant
-from grandpa_kfp_runtime.summaries import summary
+from grandpa_kfp_runtime.values.summaries import summary
 
 _MOST = 36
 _BUILTIN = (str, int, float, bool, type(None))

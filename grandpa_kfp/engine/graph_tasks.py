@@ -18,11 +18,11 @@ from typing import Any
 
 from grandpa_kfp_compiler.bind import Bound, bind
 from grandpa_kfp_compiler.graph import Call, Constant, Graph, PythonNode, TaskOutput, Value
-from grandpa_kfp_runtime.codecs import summary
 from grandpa_kfp_runtime.context import TaskContext, put
 from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
 from grandpa_kfp_runtime.task import call as run_call
 from grandpa_kfp_runtime.task import perform
+from grandpa_kfp_runtime.values.codecs import summary
 
 from . import environment
 from .attempts import Policy

@@ -19,10 +19,10 @@ from typing import Any, NoReturn
 
 from grandpa_kfp_runtime.contract import RESULT, Input, TaskCall
 from grandpa_kfp_runtime.errors import CodecError, GrandpaError, ParameterError, StoreError, TaskError
-from grandpa_kfp_runtime.handles import from_handle
 from grandpa_kfp_runtime.stores import Store, check_reachable, open_store
 from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.typespec import Json
+from grandpa_kfp_runtime.values.handles import from_handle
 
 from .events import Listener
 from .kfp_pipeline import FromTask, YamlParameter, YamlPipeline, consumers, read_pipeline
@@ -189,7 +189,7 @@ class Pods:
     @contextmanager
     def _code(self) -> Iterator[None]:
         """The pipeline's modules, importable in this process for a moment."""
-        from grandpa_kfp_runtime.task_code import open_code
+        from grandpa_kfp_runtime.launch.task_code import open_code
 
         env = next((dict(task.container.env) for task in self._pipeline.tasks if task.container is not None), {})
         loader = getattr(open_code(env, self._place.store, self._place.folder / "code"), "__self__", None)

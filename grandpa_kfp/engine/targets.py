@@ -12,7 +12,7 @@ from grandpa_kfp_compiler.graph import Graph
 from grandpa_kfp_runtime.errors import PayloadError
 
 if TYPE_CHECKING:
-    from grandpa_kfp_runtime.payload import Loader
+    from grandpa_kfp_runtime.code.payload import Loader
 
 
 class Targets:
@@ -59,7 +59,7 @@ class Targets:
             loader.close()
 
     def _open(self) -> None:
-        from grandpa_kfp_runtime.payload import Loader, unpack
+        from grandpa_kfp_runtime.code.payload import Loader, unpack
 
         assert self._code is not None
         folder = self._folder()

@@ -18,12 +18,12 @@ from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 
 from grandpa_kfp_compiler.graph import Constant
-from grandpa_kfp_runtime.codecs import Encoded, decode, encode
 from grandpa_kfp_runtime.errors import CodecError, ObjectGone, StoreError
-from grandpa_kfp_runtime.frames import plain
-from grandpa_kfp_runtime.handles import from_handle, to_handle
-from grandpa_kfp_runtime.objects import pack
 from grandpa_kfp_runtime.stores.base import Store
+from grandpa_kfp_runtime.values.codecs import Encoded, decode, encode
+from grandpa_kfp_runtime.values.frames import plain
+from grandpa_kfp_runtime.values.handles import from_handle, to_handle
+from grandpa_kfp_runtime.values.objects import pack
 
 _ATOMS = frozenset({
     type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range,

@@ -2,7 +2,7 @@
 
 import sys
 
-from .launcher import end_process, main
+from .launch.launcher import end_process, main
 
 if __name__ == "__main__":  # a process that multiprocessing spawns imports this file, too
     end_process(main(sys.argv[1:]))

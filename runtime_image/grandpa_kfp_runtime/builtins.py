@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .handles import from_handle, read_handles, to_handle, write_handles
 from .stores.base import Store
-from .trees import fill as _fill
+from .values.handles import from_handle, read_handles, to_handle, write_handles
+from .values.trees import fill as _fill
 
 
 def identity(value: Any) -> Any:

@@ -106,7 +106,15 @@ class CompileError(GrandpaError):
 
 
 class DeployError(GrandpaError):
-    """A Kubeflow Pipelines server refused a request or failed."""
+    """A Kubeflow Pipelines server refused a request or failed.
+
+    status: its HTTP status, 0 where it gave none; transient: asking again may help.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, transient: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.transient = transient
 
 
 class TaskError(GrandpaError):

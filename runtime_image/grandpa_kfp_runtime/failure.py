@@ -16,8 +16,8 @@ from typing import IO, Any
 from . import tracebacks
 from .errors import GrandpaError, RunCancelled, TaskTimeout
 from .redaction import NOTHING_SECRET, Redactor
-from .summaries import summary
 from .typespec import Json
+from .values.summaries import summary
 
 BEGIN_MARKER = "-----BEGIN GRANDPA FAILURE REPORT-----"
 END_MARKER = "-----END GRANDPA FAILURE REPORT-----"

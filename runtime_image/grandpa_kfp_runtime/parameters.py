@@ -40,7 +40,7 @@ _SEQUENCES: dict[str, Callable[[list[Any]], Any]] = {
     "frozenset": frozenset,
 }
 _MAPPINGS = ("dict", "Mapping")
-_FILES = "grandpa_kfp_runtime.files"
+_FILES = "grandpa_kfp_runtime.values.files"
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _BY_TEXT = {  # classes whose objects are written as one text: module:name -> how to read it

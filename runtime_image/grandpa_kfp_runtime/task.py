@@ -16,9 +16,9 @@ from typing import Any
 from .contract import RESULT, Argument, Arguments, Input, Interface
 from .errors import TaskError
 from .recording import TaskBody, recorder
-from .summaries import summary
-from .trees import ATOMS, fill, split
 from .typespec import Json
+from .values.summaries import summary
+from .values.trees import ATOMS, fill, split
 
 
 def perform(node: str, interface: Interface, values: Mapping[str, Any], load: Callable[[str], Any]) -> dict[str, Any]:
@@ -233,7 +233,7 @@ def _key(key: Json) -> Any:
     """A key of a path: as it is, or, where JSON cannot hold it, by its inline handle `{"@": handle}`."""
     if not isinstance(key, dict):
         return key
-    from .handles import from_handle
     from .stores.memory import MemoryStore
+    from .values.handles import from_handle
 
     return from_handle(key["@"], MemoryStore())

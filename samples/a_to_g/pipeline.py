@@ -1,6 +1,6 @@
 """Seven nodes of one second each. The longest path has four, so four seconds is the ideal.
 
-    grandpa run samples/a_to_g/pipeline.py
+grandpa run samples/a_to_g/pipeline.py
 """
 
 from __future__ import annotations

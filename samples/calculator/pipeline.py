@@ -1,6 +1,6 @@
 """A calculator: nodes inside nodes, a component inside a workflow.
 
-    grandpa run samples/calculator/pipeline.py -p a=23
+grandpa run samples/calculator/pipeline.py -p a=23
 """
 
 from __future__ import annotations

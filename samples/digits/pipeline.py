@@ -1,6 +1,6 @@
 """Handwritten digits: load, split, train two models side by side, evaluate, choose, report.
 
-    grandpa run samples/digits/pipeline.py -p test_share=0.3
+grandpa run samples/digits/pipeline.py -p test_share=0.3
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ from grandpa_kfp_compiler.graph import (
 )
 from grandpa_kfp_runtime.contract import Interface
 from grandpa_kfp_runtime.errors import CodecError
-from grandpa_kfp_runtime.handles import from_handle
 from grandpa_kfp_runtime.stores.memory import MemoryStore
-from grandpa_kfp_runtime.trees import fill
+from grandpa_kfp_runtime.values.handles import from_handle
+from grandpa_kfp_runtime.values.trees import fill
 
 
 def node(*names: str, key: str = "calc:f", outputs: tuple[str, ...] = ("result",)) -> PythonNode:

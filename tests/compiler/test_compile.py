@@ -122,7 +122,7 @@ def test_two_hash_seeds_and_two_folders_give_the_same_bytes(once: str, tmp_path:
 
 def test_no_path_user_or_host_is_in_the_file(once: str, tmp_path: Path) -> None:
     """Nor in the code that travels in it."""
-    from grandpa_kfp_runtime.payload import decode_code_env
+    from grandpa_kfp_runtime.code.payload import decode_code_env
 
     code = re.search(r"name: GRANDPA_CODE\n\s+value: (\S+)", once) or re.search(r"GRANDPA_CODE, value: (\S+)\}", once)
     assert code is not None
@@ -247,7 +247,7 @@ def test_the_version_is_the_distributions() -> None:
 def test_the_code_in_the_file_is_the_code_of_the_graph(tmp_path: Path) -> None:
     """What is inline is the zip itself, compressed."""
     from grandpa_kfp.compiling import packed
-    from grandpa_kfp_runtime.payload import decode_code_env
+    from grandpa_kfp_runtime.code.payload import decode_code_env
 
     graph = packed(squares)
     assert graph.code is not None

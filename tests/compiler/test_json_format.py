@@ -40,9 +40,9 @@ from grandpa_kfp_compiler.graph import (
 from grandpa_kfp_compiler.json_format import dumps, from_json, is_graph_file, loads, to_json
 from grandpa_kfp_compiler.printer import format_graph
 from grandpa_kfp_runtime.errors import CodecError, GraphError, LoadError, PayloadError
-from grandpa_kfp_runtime.handles import from_handle
 from grandpa_kfp_runtime.stores.memory import MemoryStore
 from grandpa_kfp_runtime.typespec import describe
+from grandpa_kfp_runtime.values.handles import from_handle
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = jsonschema.Draft202012Validator(json.loads((DOCS / "graph.schema.json").read_text("utf-8")))

@@ -41,8 +41,8 @@ from grandpa_kfp_compiler.graph import (
 from grandpa_kfp_compiler.kfp.emit import RETRY_FOR
 from grandpa_kfp_runtime.contract import EXECUTOR_INPUT, TaskCall
 from grandpa_kfp_runtime.errors import CodecError, CompileError
-from grandpa_kfp_runtime.handles import from_handle
 from grandpa_kfp_runtime.stores.memory import MemoryStore
+from grandpa_kfp_runtime.values.handles import from_handle
 
 ONE = node("one")
 

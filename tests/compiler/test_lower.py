@@ -24,12 +24,12 @@ from grandpa_kfp_compiler.graph import (
 from grandpa_kfp_compiler.kfp import CompileOptions, compile_graph
 from grandpa_kfp_compiler.kfp.bootstrap import BOOTSTRAP_COMMAND
 from grandpa_kfp_compiler.kfp.pipeline import Executor, FromConstant, FromParameter, FromTask, Leaf, Pipeline, Task
+from grandpa_kfp_runtime.code.payload import read_code
 from grandpa_kfp_runtime.contract import CodeCall, TaskCall
 from grandpa_kfp_runtime.errors import CompileError, GraphError, PayloadError
-from grandpa_kfp_runtime.handles import from_handle, to_handle
-from grandpa_kfp_runtime.payload import read_code
+from grandpa_kfp_runtime.launch.task_code import put_code
 from grandpa_kfp_runtime.stores.memory import MemoryStore
-from grandpa_kfp_runtime.task_code import put_code
+from grandpa_kfp_runtime.values.handles import from_handle, to_handle
 
 ONE = node("one")
 

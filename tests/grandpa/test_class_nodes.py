@@ -15,7 +15,7 @@ import cloudpickle
 import pytest
 
 from grandpa_kfp import Node, Workflow, resolve, trace
-from grandpa_kfp.classes import Instance
+from grandpa_kfp.authoring.classes import Instance
 from grandpa_kfp_compiler.graph import Constant, InstanceValue, TaskOutput
 from grandpa_kfp_runtime.errors import RefAttributeError, TaskError, TraceError
 

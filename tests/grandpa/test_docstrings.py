@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grandpa_kfp.docstrings import Docstring, parse_docstring
+from grandpa_kfp.authoring.docstrings import Docstring, parse_docstring
 
 GOOGLE = """Trains a model.
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from grandpa_kfp import Component, Node, Workflow, resolve
-from grandpa_kfp.calls import UnusedCallWarning
-from grandpa_kfp.growing import resolve_all
+from grandpa_kfp.authoring.calls import UnusedCallWarning
+from grandpa_kfp.authoring.growing import resolve_all
 from grandpa_kfp_runtime.errors import TaskError, TraceError
 
 runs: list[Any] = []

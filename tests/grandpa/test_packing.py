@@ -20,8 +20,8 @@ from grandpa_kfp import loading
 from grandpa_kfp.loading import load_target
 from grandpa_kfp.packing import pack, root_of
 from grandpa_kfp_compiler.graph import Call, Graph, PythonNode
+from grandpa_kfp_runtime.code.payload import Loader, unpack
 from grandpa_kfp_runtime.errors import PayloadError
-from grandpa_kfp_runtime.payload import Loader, unpack
 
 FLOW = """
 from dataclasses import dataclass

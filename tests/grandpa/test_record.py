@@ -16,9 +16,9 @@ from grandpa_kfp.engine.events import RunStarted, TaskFailed, TaskFinished, Task
 from grandpa_kfp.engine.execute import execute
 from grandpa_kfp.engine.record import event_line, list_runs, read_event, read_run
 from grandpa_kfp_runtime.errors import LoadError, StoreDenied, StoreError, StoreFull, TaskError
-from grandpa_kfp_runtime.handles import from_handle
 from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.stores.memory import MemoryStore
+from grandpa_kfp_runtime.values.handles import from_handle
 
 
 def fail(x: Any) -> None:

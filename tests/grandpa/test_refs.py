@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from grandpa_kfp import Node, Ref, Workflow, resolve, trace
-from grandpa_kfp.conditions import Condition
+from grandpa_kfp.authoring.conditions import Condition
 from grandpa_kfp_runtime.errors import RefAttributeError, TraceError
 
 PLACE = re.compile(r"tests/grandpa/test_refs\.py:\d+: ")

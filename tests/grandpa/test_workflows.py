@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from grandpa_kfp import File, Node, Static, Workflow, resolve, run, trace
-from grandpa_kfp.workflows import as_workflow
+from grandpa_kfp.authoring.workflows import as_workflow
 from grandpa_kfp_compiler.graph import MISSING, Constant, Filled, ParameterValue, TaskOutput
 from grandpa_kfp_runtime.errors import ParameterError, RefAttributeError, TraceError
 from grandpa_kfp_runtime.typespec import ANY, TypeSpec, describe

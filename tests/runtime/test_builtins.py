@@ -8,8 +8,8 @@ import pytest
 
 from grandpa_kfp_runtime import builtins
 from grandpa_kfp_runtime.builtins import BY_HANDLE, fill, gather, gather_handles, identity, join, join_handles
-from grandpa_kfp_runtime.handles import from_handle, to_handle
 from grandpa_kfp_runtime.stores.memory import MemoryStore
+from grandpa_kfp_runtime.values.handles import from_handle, to_handle
 
 
 class Closed(MemoryStore):

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from grandpa_kfp_runtime.by_value import dump_by_value, dumps
-from grandpa_kfp_runtime.codecs import Codec, Parts, register_codec
 from grandpa_kfp_runtime.errors import CodecError, PayloadError, TraceError
-from grandpa_kfp_runtime.handles import from_handle, inline_constant
 from grandpa_kfp_runtime.stores.memory import MemoryStore
+from grandpa_kfp_runtime.values.by_value import dump_by_value, dumps
+from grandpa_kfp_runtime.values.codecs import Codec, Parts, register_codec
+from grandpa_kfp_runtime.values.handles import from_handle, inline_constant
 
 SOURCE = """
 import enum
 from dataclasses import dataclass
-from grandpa_kfp_runtime.handles import inline_constant
+from grandpa_kfp_runtime.values.handles import inline_constant
 
 LIMITS = {"low", "high", "middle", "none"}
 
@@ -157,8 +157,8 @@ def test_the_trace_error_of_a_ref_in_a_closure_passes() -> None:
 CLASSES = """
 import sys
 from typing import Generic, TypeVar
-from grandpa_kfp_runtime.by_value import dump_by_value, dumps
-from grandpa_kfp_runtime.handles import inline_constant
+from grandpa_kfp_runtime.values.by_value import dump_by_value, dumps
+from grandpa_kfp_runtime.values.handles import inline_constant
 from cloudpickle import cloudpickle
 
 T = TypeVar("T")
@@ -197,8 +197,8 @@ def test_a_class_has_one_id_in_constants_and_nodes_whichever_comes_first(tmp_pat
 def test_an_instance_in_a_constant_is_one_of_the_class_that_a_node_carries(tmp_path: Path) -> None:
     source = """
 import base64
-from grandpa_kfp_runtime.by_value import dumps
-from grandpa_kfp_runtime.handles import inline_constant
+from grandpa_kfp_runtime.values.by_value import dumps
+from grandpa_kfp_runtime.values.handles import inline_constant
 
 class Point:
     limits = {"low", "high"}

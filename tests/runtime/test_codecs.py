@@ -27,12 +27,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grandpa_kfp_runtime import codecs, files
-from grandpa_kfp_runtime.codecs import Codec, Encoded, Parts, decode, encode, is_json_exact, register_codec, summary
 from grandpa_kfp_runtime.errors import CodecError, RefAttributeError, TraceError
-from grandpa_kfp_runtime.files import File
-from grandpa_kfp_runtime.frames import plain
-from grandpa_kfp_runtime.objects import pack, unpack
+from grandpa_kfp_runtime.values import codecs, files
+from grandpa_kfp_runtime.values.codecs import (
+    Codec,
+    Encoded,
+    Parts,
+    decode,
+    encode,
+    is_json_exact,
+    register_codec,
+    summary,
+)
+from grandpa_kfp_runtime.values.files import File
+from grandpa_kfp_runtime.values.frames import plain
+from grandpa_kfp_runtime.values.objects import pack, unpack
 
 
 class Count(int):
@@ -172,16 +181,16 @@ def test_what_lives_in_main_travels_by_value(tmp_path: Path) -> None:
     """An object of a class of `__main__` decodes in a process whose `__main__` is another."""
     (tmp_path / "make.py").write_text(
         "from dataclasses import dataclass\n"
-        "from grandpa_kfp_runtime.codecs import encode\n"
-        "from grandpa_kfp_runtime.objects import pack\n"
+        "from grandpa_kfp_runtime.values.codecs import encode\n"
+        "from grandpa_kfp_runtime.values.objects import pack\n"
         "@dataclass\nclass Point:\n    x: int\n"
         "def double(x): return 2 * x\n"
         "data = b''.join(pack(encode([Point(4), double])))\n"
         "open('object', 'wb').write(data)\n"
     )
     (tmp_path / "read.py").write_text(
-        "from grandpa_kfp_runtime.codecs import decode\n"
-        "from grandpa_kfp_runtime.objects import unpack\n"
+        "from grandpa_kfp_runtime.values.codecs import decode\n"
+        "from grandpa_kfp_runtime.values.objects import unpack\n"
         "point, double = decode(unpack(open('object', 'rb').read()))\n"
         "print(double(point.x))\n"
     )
@@ -498,19 +507,19 @@ def test_a_codecs_name_must_not_be_one_of_ours() -> None:
 
 def test_a_worker_imports_the_module_that_registers_a_codec(tmp_path: Path) -> None:
     (tmp_path / "units.py").write_text(
-        "from grandpa_kfp_runtime.codecs import Codec, Parts, register_codec\n"
+        "from grandpa_kfp_runtime.values.codecs import Codec, Parts, register_codec\n"
         "class Metre:\n    def __init__(self, n): self.n = n\n"
         "def enc(v): return Parts([str(v.n).encode()])\n"
         "def dec(parts): return Metre(int(bytes(parts.frames[0])))\n"
         "register_codec(Codec('metre', Metre, enc, dec))\n"
     )
     make = (
-        "import units; from grandpa_kfp_runtime.codecs import encode; from grandpa_kfp_runtime.objects import pack\n"
+        "import units; from grandpa_kfp_runtime.values.codecs import encode; from grandpa_kfp_runtime.values.objects import pack\n"
         "open('a', 'wb').write(b''.join(pack(encode(units.Metre(4)))))\n"
         "open('b', 'wb').write(b''.join(pack(encode([units.Metre(5)]))))\n"
     )
     read = (
-        "from grandpa_kfp_runtime.codecs import decode; from grandpa_kfp_runtime.objects import unpack\n"
+        "from grandpa_kfp_runtime.values.codecs import decode; from grandpa_kfp_runtime.values.objects import unpack\n"
         "print(decode(unpack(open('a', 'rb').read())).n, decode(unpack(open('b', 'rb').read()))[0].n)\n"
     )
     subprocess.run([sys.executable, "-c", make], cwd=tmp_path, check=True)
@@ -657,7 +666,7 @@ def test_a_large_file_is_never_whole_in_memory(tmp_path: Path) -> None:
     code = """
 import os, resource, sys
 from pathlib import Path
-from grandpa_kfp_runtime.handles import from_handle, to_handle
+from grandpa_kfp_runtime.values.handles import from_handle, to_handle
 from grandpa_kfp_runtime.stores.file import FileStore
 resource.setrlimit(resource.RLIMIT_DATA, (160 << 20, 160 << 20))
 store = FileStore("store")

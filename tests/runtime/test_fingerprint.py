@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from grandpa_kfp_runtime.fingerprint import Fingerprints, call_fingerprint, class_fingerprint, fingerprint
-from grandpa_kfp_runtime.imports import Locator
+from grandpa_kfp_runtime.code.fingerprint import Fingerprints, call_fingerprint, class_fingerprint, fingerprint
+from grandpa_kfp_runtime.code.imports import Locator
 
 RUNTIME = Path(__file__).parents[2] / "runtime_image"
 
@@ -822,7 +822,7 @@ def test_python_minors_agree(project: Project) -> None:
         pytest.skip("needs a second Python minor")
     (project.folder / "nodes.py").write_text(EVERY_FORM, encoding="utf-8", errors="surrogatepass")
     script = (
-        "import nodes, grandpa_kfp_runtime.fingerprint as f; g = f.Fingerprints();"
+        "import nodes, grandpa_kfp_runtime.code.fingerprint as f; g = f.Fingerprints();"
         "print(f.fingerprint(nodes.node, version='1'), *map(g.code, [nodes.Node, nodes.Point, nodes.Point.length]))"
     )
     env = {"PYTHONPATH": f"{RUNTIME}{os.pathsep}{project.folder}", "PATH": os.environ.get("PATH", "")}

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grandpa_kfp_runtime.codecs import is_json_exact
 from grandpa_kfp_runtime.errors import CodecError, ObjectGone
-from grandpa_kfp_runtime.files import File
-from grandpa_kfp_runtime.handles import (
+from grandpa_kfp_runtime.stores.memory import MemoryStore
+from grandpa_kfp_runtime.values.codecs import is_json_exact
+from grandpa_kfp_runtime.values.files import File
+from grandpa_kfp_runtime.values.handles import (
     CONSTANT_LIMIT_BYTES,
     from_handle,
     inline_constant,
@@ -24,7 +25,6 @@ from grandpa_kfp_runtime.handles import (
     to_handle,
     write_handles,
 )
-from grandpa_kfp_runtime.stores.memory import MemoryStore
 
 KEY = "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grandpa_kfp_runtime.codecs import Encoded, decode, encode
 from grandpa_kfp_runtime.errors import CodecError
-from grandpa_kfp_runtime.frames import Compressed, JoinedReader, copy_to, own, plain, reader, view
-from grandpa_kfp_runtime.objects import ALIGNMENT, MAGIC, pack, read_header, unpack
+from grandpa_kfp_runtime.values.codecs import Encoded, decode, encode
+from grandpa_kfp_runtime.values.frames import Compressed, JoinedReader, copy_to, own, plain, reader, view
+from grandpa_kfp_runtime.values.objects import ALIGNMENT, MAGIC, pack, read_header, unpack
 
 
 def packed(encoded: Encoded) -> bytes:
@@ -78,7 +78,7 @@ def test_large_frames_are_compressed_through_a_file() -> None:
 def test_the_same_value_gives_the_same_bytes_in_every_process() -> None:
     code = (
         "import hashlib\n"
-        "from grandpa_kfp_runtime.codecs import encode; from grandpa_kfp_runtime.objects import pack\n"
+        "from grandpa_kfp_runtime.values.codecs import encode; from grandpa_kfp_runtime.values.objects import pack\n"
         "value = [{'b': (1, 2.5), 'a': 'ä' * 9999}, {'x': float('nan'), 'y': b'z' * 100000}, (1,)]\n"
         "print(hashlib.sha256(b''.join(pack(encode(value)))).hexdigest())"
     )

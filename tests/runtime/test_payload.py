@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from grandpa_kfp_runtime import payload
+from grandpa_kfp_runtime.code import payload
+from grandpa_kfp_runtime.code.payload import Loader, build, node_key, unpack
 from grandpa_kfp_runtime.errors import PayloadError
-from grandpa_kfp_runtime.payload import Loader, build, node_key, unpack
 
 RUNTIME = Path(__file__).parents[2] / "runtime_image"
 
@@ -96,7 +96,7 @@ SCRIPT = """
 import sys
 import zz_nodes as n
 from pathlib import Path
-from grandpa_kfp_runtime.payload import build, node_key
+from grandpa_kfp_runtime.code.payload import build, node_key
 targets = {"plain": n.plain, "Scale": n.Scale, "scaled": n.scaled, "inner": n.hidden[0], "partial": n.partial,
            "double": n.double,
            "bound": n.hidden[1], "anon": n.anonymous[0]}
@@ -146,7 +146,7 @@ def test_every_kind_of_node_arrives(folder: Path, tmp_path: Path) -> None:
     made = build(keyed, root=folder)
     unpack(made.zip, made.sha256, tmp_path / "code")
     script = (
-        "import sys, json\nfrom grandpa_kfp_runtime.payload import Loader\n"
+        "import sys, json\nfrom grandpa_kfp_runtime.code.payload import Loader\n"
         "load = Loader(sys.argv[1]).load\n"
         "print(json.dumps([load('zz_nodes:plain')(2), load('zz_nodes:Scale')(3)(2), load('value:scaled')(2),"
         "load('value:scaled')('p')[0], load('value:partial')(), load('zz_nodes:double')(4), load('value:bound')(2)]))"
@@ -442,8 +442,8 @@ def test_the_code_travels_in_the_environment(packed: payload.Payload) -> None:
 
 def test_code_in_parts_is_read_from_the_store(packed: payload.Payload) -> None:
     """`@key,@key`: slices of the compressed zip."""
-    from grandpa_kfp_runtime.handles import to_handle
     from grandpa_kfp_runtime.stores import open_store
+    from grandpa_kfp_runtime.values.handles import to_handle
 
     store = open_store("memory:")
     data = payload.compress(packed.zip)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from grandpa_kfp_runtime.previews import LIMIT_BYTES, Form, form_for, preview
+from grandpa_kfp_runtime.launch.previews import LIMIT_BYTES, Form, form_for, preview
 
 EVIL = '<script>alert("x")</script>'
 PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from grandpa_kfp_runtime.distributions import distribution_of
-from grandpa_kfp_runtime.errors import PayloadError
-from grandpa_kfp_runtime.imports import Locator, closure
-from grandpa_kfp_runtime.project import (
+from grandpa_kfp_runtime.code.distributions import distribution_of
+from grandpa_kfp_runtime.code.imports import Locator, closure
+from grandpa_kfp_runtime.code.project import (
     find_root,
     import_base,
     is_library_file,
@@ -18,6 +17,7 @@ from grandpa_kfp_runtime.project import (
     is_project_module,
     module_name_for,
 )
+from grandpa_kfp_runtime.errors import PayloadError
 
 
 @pytest.mark.parametrize("mark", ["pyproject.toml", "grandpa.toml", ".git"])
@@ -67,7 +67,7 @@ def test_libraries_are_never_the_projects_own(tmp_path: Path) -> None:
     assert is_library_file(str(inside))
     assert not is_project_file("x", str(inside))
     assert not is_project_file("json", str(sys.modules["json"].__file__))
-    assert not is_project_file("grandpa_kfp.nodes", str(tmp_path / "grandpa_kfp" / "nodes.py"))
+    assert not is_project_file("grandpa_kfp.authoring.nodes", str(tmp_path / "grandpa_kfp" / "nodes.py"))
     assert not is_project_file("fast", str(tmp_path / "fast.so"))
     assert is_project_file("train", str(tmp_path / "train.py"))
 

@@ -16,10 +16,10 @@ import pytest
 from servers import MinioServer, S3Endpoint
 
 from grandpa_kfp_runtime.errors import ObjectCorrupt, ObjectGone, StoreDenied, StoreError, StoreUnavailable
-from grandpa_kfp_runtime.frames import view
-from grandpa_kfp_runtime.handles import from_handle, to_handle
 from grandpa_kfp_runtime.stores import key_of, open_store, s3
 from grandpa_kfp_runtime.stores.s3 import S3Store
+from grandpa_kfp_runtime.values.frames import view
+from grandpa_kfp_runtime.values.handles import from_handle, to_handle
 
 pytestmark = pytest.mark.server
 

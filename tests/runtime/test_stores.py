@@ -17,11 +17,11 @@ import pytest
 from servers import free_port
 
 from grandpa_kfp_runtime.errors import ObjectCorrupt, ObjectGone, StoreDenied, StoreError, StoreFull, StoreUnavailable
-from grandpa_kfp_runtime.frames import view
 from grandpa_kfp_runtime.stores import Store, key_of, open_store
 from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.stores.memory import MemoryStore
 from grandpa_kfp_runtime.stores.s3 import S3Store
+from grandpa_kfp_runtime.values.frames import view
 
 KEY = "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"  # of b"abc"
 
@@ -408,7 +408,7 @@ def test_an_answer_that_is_not_s3_is_an_error_of_the_store() -> None:
 
 def test_no_client_is_loaded_before_a_bucket_is_opened() -> None:
     code = (
-        "import sys, grandpa_kfp_runtime.handles, grandpa_kfp_runtime.stores as s\n"
+        "import sys, grandpa_kfp_runtime.values.handles, grandpa_kfp_runtime.stores as s\n"
         "s.open_store('memory:'); s.open_store('x')\n"
         "print(sorted({'minio', 'urllib3', 'zstandard', 'cloudpickle', 'numpy', 'pandas'} & set(sys.modules)))"
     )

@@ -13,8 +13,8 @@ import pytest
 from grandpa_kfp_runtime.context import TaskContext, activate, current
 from grandpa_kfp_runtime.contract import Argument, Arguments, Hole, Input, InstanceCall, Interface
 from grandpa_kfp_runtime.errors import TaskError
-from grandpa_kfp_runtime.handles import inline_constant
 from grandpa_kfp_runtime.task import grow, perform, split_outputs
+from grandpa_kfp_runtime.values.handles import inline_constant
 
 
 def run(interface: Interface, values: Mapping[str, Any], **targets: Any) -> Any:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grandpa_kfp_runtime.errors import TraceError
-from grandpa_kfp_runtime.trees import fill, split
+from grandpa_kfp_runtime.values.trees import fill, split
 
 
 class Leaf:

@@ -67,7 +67,7 @@ def test_a_wrong_hash(compiled: Project) -> None:
 
 def test_other_code_under_the_same_hash(compiled: Project) -> None:
     """Somebody's own zip in the place of the packed one."""
-    from grandpa_kfp_runtime.payload import decode_code_env, encode_code_env
+    from grandpa_kfp_runtime.code.payload import decode_code_env, encode_code_env
 
     text = text_of(compiled)
     code = variable(text, "GRANDPA_CODE")

@@ -105,16 +105,16 @@ def add_code(pipeline: Pipeline, plan: CodePlan, code: Code, options: CompileOpt
 
 def stored_part(part: bytes) -> StoredObject:
     """The part as the store holds it: the object of a `bytes` value, which is what a code task writes."""
-    from grandpa_kfp_runtime.codecs import encode
-    from grandpa_kfp_runtime.objects import pack
     from grandpa_kfp_runtime.stores.base import key_of
+    from grandpa_kfp_runtime.values.codecs import encode
+    from grandpa_kfp_runtime.values.objects import pack
 
     buffers = tuple(bytes(buffer) for buffer in pack(encode(part)))
     return StoredObject(key_of(buffers), buffers)
 
 
 def _encoded(zip_bytes: bytes) -> str:
-    from grandpa_kfp_runtime.payload import encode_code_env
+    from grandpa_kfp_runtime.code.payload import encode_code_env
 
     encode_code: Callable[[bytes], str] = encode_code_env
     return encode_code(zip_bytes)

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from grandpa_kfp_runtime.code.fingerprint import call_fingerprint
 from grandpa_kfp_runtime.contract import INLINE_LIMIT_BYTES, Interface, TaskCall, json_for_args
 from grandpa_kfp_runtime.errors import CodecError, CompileError
-from grandpa_kfp_runtime.fingerprint import call_fingerprint
 from grandpa_kfp_runtime.parameters import kfp_type
 
 from ..bind import Bound, bind

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 from ..errors import ObjectCorrupt, ObjectGone, StoreError
-from ..frames import Buffer, view
 from ..typespec import Json
+from ..values.frames import Buffer, view
 
 Data: TypeAlias = "Buffer | Sequence[Buffer]"
 """What a store writes: one buffer, or several that follow each other; none is joined or copied whole."""

@@ -21,8 +21,8 @@ from io import BufferedWriter
 from pathlib import Path
 
 from ..errors import ObjectCorrupt, StoreDenied, StoreError, StoreFull
-from ..frames import Buffer
 from ..typespec import Json
+from ..values.frames import Buffer
 from .base import (
     OBJECTS,
     TEMPORARY,

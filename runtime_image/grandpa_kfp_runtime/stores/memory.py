@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from ..frames import Buffer
 from ..typespec import Json
+from ..values.frames import Buffer
 from .base import Data, buffers_of, gone, key_of, object_path, record_path
 
 

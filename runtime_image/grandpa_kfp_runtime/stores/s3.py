@@ -22,8 +22,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..contract import ENV_ACCESS_KEY, ENV_SECRET_KEY, ENV_SESSION_TOKEN
 from ..errors import ObjectCorrupt, StoreDenied, StoreError, StoreFull, StoreUnavailable
-from ..frames import Buffer, reader_of
 from ..typespec import Json
+from ..values.frames import Buffer, reader_of
 from .base import OBJECTS, TEMPORARY, Data, buffers_of, check_content, gone, key_of, object_path, record_path
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What users write: nodes, components, workflows, the Refs between them, and how a graph is recorded."""

@@ -1,0 +1,382 @@
+"""Tracing: runs a workflow's body once and takes down its calls as a graph.
+
+`trace` is what everything below starts from; `record` is what every call of a node goes through, in a
+trace and out of one. A Tracer builds the graph's dataclasses at once: nothing is walked a second time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from grandpa_kfp_compiler.graph import (
+    NO_OPTIONS,
+    RESULT,
+    Call,
+    Constant,
+    Filled,
+    Graph,
+    InstanceValue,
+    Options,
+    ParameterValue,
+    PythonNode,
+    TaskOutput,
+    Value,
+)
+from grandpa_kfp_compiler.graph import Instance as GraphInstance
+from grandpa_kfp_runtime.errors import GraphError, TraceError
+from grandpa_kfp_runtime.recording import recorder
+from grandpa_kfp_runtime.values.trees import ATOMS
+
+from .arguments import Opened, open_argument
+from .calls import Body, FreeCall, ParameterOrigin, TracedCall
+from .captured import captured_refs
+from .classes import CallOptions, Instance
+from .definitions import Definition
+from .refs import Promise, Ref, describe
+from .where import here, told_as
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PLAIN = ATOMS - {type, bytearray}
+_DEEPEST = 200
+"""Components inside components; more is one that calls itself."""
+
+_tracing: set[int] = set()  # idents of the threads that trace at this moment
+
+
+def trace(workflow: Any, params: Mapping[str, Any] | None = None) -> Graph:
+    """The graph of a workflow (or component, or node), its body run once, node bodies excluded.
+
+    params: values for its parameters; those that are `Static` are fixed, others become the defaults.
+    Raises ParameterError for unknown or wrong parameters, TraceError for what a graph cannot record, and
+    GraphError for faults that are seen only when everything is recorded.
+
+    >>> from grandpa_kfp import Node, Workflow
+    >>> @Node
+    ... def add(a: int, b: int) -> int:
+    ...     return a + b
+    >>> @Workflow
+    ... def pipeline(a: int = 1):
+    ...     return add(add(a, 2), 3)
+    >>> [call.id for call in trace(pipeline).calls()]
+    ['add', 'add-2']
+    """
+    from .workflows import as_workflow
+
+    return as_workflow(workflow).trace(params or {})
+
+
+def record(
+    definition: Definition,
+    method: str,
+    instance: Instance | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    chosen: CallOptions,
+    bound: int = 0,
+) -> Ref[Any]:
+    """Takes down one call; what it returns stands for the result.
+
+    method, instance: of a class node's call; bound: how many of `args` the user did not write.
+    """
+    current = recorder.get()
+    if isinstance(current, Tracer):
+        return current.call(definition, method, instance, args, kwargs, chosen, bound)
+    if current is None and _tracing:
+        _refuse_other_thread(definition.name)
+    where = here()
+    definition.check(definition.name, method, len(args), kwargs, bound=bound)
+    kwargs = definition.shape(method).with_files(len(args), kwargs)
+    call = FreeCall(
+        definition,
+        method,
+        instance,
+        tuple([open_argument(arg) for arg in args]),
+        tuple([(name, open_argument(arg)) for name, arg in kwargs.items()]),
+        where,
+        name=chosen.name,
+        options=chosen.options,
+        after=chosen.after,
+        parent=current.call if isinstance(current, Body) else None,
+    )
+    if current is not None:
+        current.calls.append(call)
+    return Ref(call, definition.only_output)
+
+
+def _refuse_other_thread(name: str) -> None:
+    """A thread of its own that calls nodes while another one traces; bodies that an engine runs are none."""
+    from grandpa_kfp_runtime import context
+
+    if threading.get_ident() not in _tracing and not context.in_task():
+        raise TraceError(
+            f"{here()}: {name} was called from another thread while a workflow is traced; call nodes in the thread "
+            "that runs the workflow's body, they run in parallel anyway"
+        )
+
+
+class _Scope:
+    """A component that is being traced: its path, the names in it, what it sets for its calls."""
+
+    __slots__ = ("after", "counts", "options", "path", "prefix", "used")
+
+    def __init__(self, path: tuple[str, ...], options: Options, after: tuple[str, ...]) -> None:
+        self.path = path
+        self.prefix = "".join(f"{name}/" for name in path)
+        self.counts: dict[str, int] = {}
+        self.used: dict[str, str] = {}  # name -> where
+        self.options = options
+        self.after = after
+
+
+class Tracer:
+    """One trace: the operations so far, names, nodes, and what is wrong."""
+
+    __slots__ = (
+        "_instance_ids", "_instance_names", "_keep", "_keys", "_merged", "_nodes", "_scopes", "_thread", "faults",
+        "instances", "name", "operations",
+    )  # fmt: skip
+
+    def __init__(self, name: str, options: Options = NO_OPTIONS) -> None:
+        self.name = name
+        self.operations: list[Call] = []
+        self.instances: list[GraphInstance] = []
+        self.faults: list[str] = []
+        self._thread = threading.get_ident()
+        self._scopes = [_Scope((), options, ())]
+        self._nodes: dict[int, PythonNode] = {}
+        self._keys: dict[str, int] = {}
+        self._instance_ids: dict[int, str] = {}
+        self._instance_names: dict[str, int] = {}
+        self._keep: list[Any] = []  # keeps ids in the two dicts above from being used again
+        self._merged: dict[tuple[Options, Options, Options], Options] = {}
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def call(
+        self,
+        definition: Definition,
+        method: str,
+        instance: Instance | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        chosen: CallOptions,
+        bound: int,
+    ) -> Ref[Any]:
+        """Records one task."""
+        self.check_thread(definition.name)
+        where = here()
+        scope = self._scopes[-1]
+        name = self._task_name(scope, definition.name, chosen.name, where)
+        task = scope.prefix + name
+        shape = definition.shape(method)
+        if kwargs or not shape.least <= len(args) <= shape.most:
+            definition.check(task, method, len(args), kwargs, bound=bound)
+        if shape.files:
+            kwargs = shape.with_files(len(args), kwargs)
+        receiver = "" if instance is None else self.instance(instance)
+        values = tuple([self.value(arg) for arg in args])
+        named = tuple([(key, self.value(arg)) for key, arg in kwargs.items()]) if kwargs else ()
+        after = scope.after
+        if chosen.after:
+            after = tuple(dict.fromkeys((*after, *self.tasks_of(chosen.after))))
+        self.operations.append(
+            Call(
+                task,
+                self.python_node(definition),
+                values,
+                named,
+                self._options(chosen.options, definition.options, scope.options),
+                after,
+                scope.path,
+                where,
+                receiver,
+                method,
+            )
+        )
+        return Ref(TracedCall(self, task, where, definition, method), definition.only_output)
+
+    def check_thread(self, name: str) -> None:
+        """Raises TraceError in any thread but the one that traces."""
+        if threading.get_ident() != self._thread:
+            raise TraceError(
+                f"{here()}: {name} was called from another thread while the workflow {self.name} is traced; call nodes "
+                "in the thread that runs the workflow's body, they run in parallel anyway"
+            )
+
+    def _task_name(self, scope: _Scope, base: str, pinned: str, where: str) -> str:
+        used = scope.used
+        if pinned:
+            if pinned not in used:
+                used[pinned] = where
+                return pinned
+            self.faults.append(
+                f"{scope.prefix}{pinned} ({where}): the name is taken by the call at {used[pinned]}; "
+                "give one of them another with options(name=...)"
+            )
+            base = pinned
+        count = scope.counts.get(base, 0) + 1
+        name = base if count == 1 else f"{base}-{count}"
+        while name in used:
+            count += 1
+            name = f"{base}-{count}"
+        scope.counts[base] = count
+        used[name] = where
+        return name
+
+    def _options(self, call: Options, node: Options, workflow: Options) -> Options:
+        if call is NO_OPTIONS and node is NO_OPTIONS:
+            return workflow
+        key = (call, node, workflow)
+        merged = self._merged.get(key)
+        if merged is None:
+            merged = self._merged[key] = call.over(node.over(workflow))
+        return merged
+
+    # --- components ------------------------------------------------------------------------------
+
+    @contextmanager
+    def component(self, name: str, chosen: CallOptions, defaults: Options = NO_OPTIONS) -> Iterator[None]:
+        """Everything called inside belongs to a component instance of this name."""
+        self.check_thread(name)
+        outer = self._scopes[-1]
+        if len(self._scopes) > _DEEPEST:
+            shown = " → ".join(self._scopes[-1].path[-4:])
+            raise TraceError(
+                f"{here()}: component {name} is nested {_DEEPEST} deep (... → {shown}), it calls itself without end; "
+                "a component cannot decide by a value, make it a node that returns its own call"
+            )
+        own = self._task_name(outer, name, chosen.name, here())
+        options = chosen.options.over(defaults.over(outer.options))
+        after = tuple(dict.fromkeys((*outer.after, *self.tasks_of(chosen.after))))
+        self._scopes.append(_Scope((*outer.path, own), options, after))
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+
+    def tasks_of(self, refs: tuple[Ref[Any], ...]) -> list[str]:
+        """The ids of the tasks that `after` names."""
+        tasks = []
+        for ref in refs:
+            origin = ref._origin
+            if not isinstance(origin, TracedCall):
+                raise TraceError(f"{here()}: after names {describe(ref)}, which is no task of this workflow")
+            self._check_owner(ref)
+            tasks.append(origin.name)
+        return tasks
+
+    # --- values ----------------------------------------------------------------------------------
+
+    def value(self, argument: Any) -> Value:
+        """The graph's form of an argument as the user wrote it."""
+        if type(argument) in _PLAIN:
+            return Constant(argument)
+        if isinstance(argument, Promise):
+            return self._leaf(argument)
+        return self._opened(open_argument(argument))
+
+    def _opened(self, opened: Opened) -> Value:
+        skeleton, holes = opened
+        if not holes:
+            return Constant(skeleton)
+        if not holes[0][0]:
+            return self._leaf(holes[0][1])
+        return Filled(Constant(skeleton), tuple([(at, self._leaf(leaf)) for at, leaf in holes]))
+
+    def _leaf(self, leaf: Promise) -> Value:
+        if isinstance(leaf, Instance):
+            return InstanceValue(self.instance(leaf))
+        assert isinstance(leaf, Ref)
+        origin = leaf._origin
+        if origin.tracer is not self:
+            self._check_owner(leaf)
+        if isinstance(origin, ParameterOrigin):
+            return ParameterValue(origin.name, leaf._path)
+        outputs = origin.outputs
+        if outputs is None:
+            return TaskOutput(origin.name, RESULT, leaf._path)
+        if leaf._output is not None:
+            return TaskOutput(origin.name, leaf._output, leaf._path)
+        holes: tuple[tuple[tuple[int, ...], Value], ...] = tuple(
+            [((index,), TaskOutput(origin.name, output)) for index, output in enumerate(outputs)]
+        )
+        return Filled(Constant((None,) * len(outputs)), holes)
+
+    def _check_owner(self, ref: Ref[Any]) -> None:
+        owner = ref._origin.tracer
+        if owner is self:
+            return
+        made = "outside a workflow" if owner is None else f"while tracing the workflow {owner.name}"
+        raise TraceError(
+            f"{here()}: {describe(ref)} was called {made} and cannot be used in the workflow {self.name}; "
+            "make the call inside this workflow's body, or pass its resolved value"
+        )
+
+    def instance(self, instance: Instance) -> str:
+        """The id of an instance in this graph; recorded at its first use, behind those in its arguments."""
+        found = self._instance_ids.get(id(instance._identity))
+        if found is not None:
+            return found
+        definition = instance._definition
+        args = tuple([self._opened(arg) for arg in instance._args])
+        kwargs = tuple([(name, self._opened(arg)) for name, arg in instance._kwargs])
+        count = self._instance_names[definition.name] = self._instance_names.get(definition.name, 0) + 1
+        id_ = definition.name if count == 1 else f"{definition.name}-{count}"
+        self.instances.append(GraphInstance(id_, self.python_node(definition), args, kwargs, instance._where))
+        self._keep.append(instance)
+        self._instance_ids[id(instance._identity)] = id_
+        return id_
+
+    # --- nodes -----------------------------------------------------------------------------------
+
+    def python_node(self, definition: Definition) -> PythonNode:
+        """The graph's node; its key is the importable name, or one by value, distinct in this graph."""
+        found = self._nodes.get(id(definition))
+        if found is None:
+            from grandpa_kfp_runtime.code.payload import VALUE, node_key
+
+            key = node_key(definition.target, definition.name)
+            if key.startswith(VALUE) or key in self._keys:
+                key = self._value_key(VALUE + definition.name)
+            self._keys[key] = id(definition)
+            self._keep.append(definition)
+            found = self._nodes[id(definition)] = definition.python_node(key)
+        return found
+
+    def _value_key(self, first: str) -> str:
+        key, count = first, 1
+        while key in self._keys:
+            count += 1
+            key = f"{first}-{count}"
+        return key
+
+    # --- the whole -------------------------------------------------------------------------------
+
+    def run(self, body: Callable[[], Any]) -> Any:
+        """Runs the workflow's body with this trace as the recorder of calls."""
+        token = recorder.set(self)
+        fresh = self._thread not in _tracing
+        _tracing.add(self._thread)
+        try:
+            return body()
+        finally:
+            if fresh:
+                _tracing.discard(self._thread)
+            recorder.reset(token)
+
+    def outputs(self, result: Any, where: str) -> tuple[tuple[str, Value], ...]:
+        """The graph's outputs from what the body returned. where: of the workflow, for messages."""
+        with told_as(where):
+            return () if result is None else ((RESULT, self.value(result)),)
+
+    def check(self) -> None:
+        """Raises GraphError with everything that is wrong with the whole."""
+        for node in self._nodes.values():
+            self.faults.extend(captured_refs(node))
+        if self.faults:
+            raise GraphError(self.faults)

@@ -1,0 +1,265 @@
+"""What a lane does for one task of a compiled YAML, whoever runs its container's command.
+
+`YamlTasks` gives each attempt folders of its own, writes the ExecutorInput that KFP would give it, and takes
+outputs and failure from what the task wrote. A `Runner` does the rest: `subprocesses.py` starts the command as
+a process of this machine, `containers.py` in a container of the task's own image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from grandpa_kfp_runtime.contract import EXECUTOR_INPUT
+from grandpa_kfp_runtime.errors import GrandpaError, TaskError, TaskTimeout
+from grandpa_kfp_runtime.stores import Store
+from grandpa_kfp_runtime.typespec import Json
+
+from .attempts import Policy, pause_s
+from .kfp_pipeline import Container, FromConstant, FromRoot, Source, YamlPipeline, YamlTask
+from .kfp_values import arrives, from_output_file
+from .run import Run, TaskRun
+
+_LAST_LINES = 20
+_PIPE_S = 1.0
+
+Echo = Callable[[str, str], None]
+"""Takes a task's name and a line that it printed."""
+
+
+def to_stderr(task: str, line: str) -> None:
+    """`train | epoch 1`, whole lines, on standard error."""
+    sys.stderr.write(f"{task} | {line}\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the tasks of a run write. folder: of the run; store: of the values."""
+
+    folder: Path
+    store: Store
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a task, ready to start. key: the task's number and the attempt's, from 1.
+
+    work: its own folder, for the log and scratch space; outputs, artifacts: the folders it writes into.
+    """
+
+    key: tuple[int, int]
+    task: str
+    container: Container
+    args: tuple[str, ...]
+    work: Path
+    outputs: Path
+    artifacts: Path
+
+    @property
+    def log(self) -> Path:
+        return self.work / "log.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an attempt's command ended: nothing in `how` for success, else what a person is told of it.
+
+    certain: `how` is the whole truth, whatever else was reported.
+    """
+
+    how: str = ""
+    certain: bool = False
+
+
+class Runner(Protocol):
+    """Runs the commands of attempts, several at a time."""
+
+    def sees(self, path: Path) -> str:
+        """The name by which a command knows a path in the run's folder."""
+        ...
+
+    def run(self, attempt: Attempt) -> Ended:
+        """Runs the command to its end. Raises TaskError where it cannot even be started."""
+        ...
+
+    def give_up(self, key: tuple[int, int]) -> None:
+        """Ends the attempt if it still runs; its `run` returns soon."""
+        ...
+
+    def close(self) -> None:
+        """Ends all that still runs, and starts nothing more."""
+        ...
+
+
+class YamlTasks:
+    """The tasks of one run of one compiled pipeline; `Body` for `attempts.py`."""
+
+    def __init__(
+        self, run: Run, pipeline: YamlPipeline, parameters: Mapping[str, Json], place: Place, runner: Runner
+    ) -> None:
+        self._run = run
+        self._pipeline = pipeline
+        self._parameters = parameters
+        self._place = place
+        self._runner = runner
+        self._texts: dict[tuple[int, str], str] = {}
+        self._uuids = [str(uuid.uuid4()) for _ in pipeline.tasks]
+        self.runs = tuple(TaskRun(task.id if task.container else "") for task in pipeline.tasks)
+        self.policies = tuple(map(_policy, pipeline.tasks))
+
+    def run(self, task: int, attempt: int) -> Mapping[str, str]:
+        found = self._pipeline.tasks[task]
+        if found.container is None:
+            return {}
+        ready = self._prepare(task, attempt, found, found.container)
+        try:
+            ended = self._runner.run(ready)
+        finally:
+            shutil.rmtree(ready.work / "tmp", ignore_errors=True)
+        if ended.how:
+            raise self._failure(ready, ended)
+        return {name: _read_output(ready.outputs / name, name) for name, _ in found.outputs}
+
+    def publish(self, task: int, result: Mapping[str, str]) -> Mapping[str, str]:
+        for name, text in result.items():
+            self._texts[task, name] = text
+        return result
+
+    def report(self, task: int, attempt: int, error: BaseException) -> TaskError:
+        name = self._pipeline.tasks[task].id
+        if isinstance(error, TaskTimeout) and not error.task:
+            return TaskTimeout(f"{name} failed: {error}", task=name)
+        if isinstance(error, TaskError):
+            error.task = name
+            return error
+        made = TaskError(f"{name} failed: {type(error).__name__}: {error}", task=name)
+        made.__cause__ = error
+        return made
+
+    def give_up(self, task: int, attempt: int) -> None:
+        self._runner.give_up((task, attempt))
+
+    def ended(self, task: int) -> None:
+        """Nothing is kept for a task alone."""
+
+    def close(self) -> None:
+        self._runner.close()
+
+    def value_of(self, source: Source) -> Json:
+        """What a source holds, as a container receives it."""
+        if isinstance(source, FromConstant):
+            return source.value
+        if isinstance(source, FromRoot):
+            return self._parameters[source.name]
+        text = self._texts[source.task, source.output]
+        return from_output_file(text, dict(self._pipeline.tasks[source.task].outputs)[source.output])
+
+    # --- one attempt -------------------------------------------------------------------------------
+
+    def _prepare(self, number: int, attempt: int, task: YamlTask, container: Container) -> Attempt:
+        folder = self._place.folder / "tasks" / task.id
+        outputs = folder / "outputs"
+        shutil.rmtree(outputs, ignore_errors=True)
+        work = folder / f"attempt-{attempt}"
+        uri = self._place.folder / "artifacts" / self._pipeline.name / self._run.id / task.id / self._uuids[number]
+        for made in (outputs, work / "tmp", uri):
+            made.mkdir(parents=True, exist_ok=True)
+        args = _filled(container.args, self._executor_input(task, outputs, uri))
+        return Attempt((number, attempt), task.id, container, args, work, outputs, uri)
+
+    def _executor_input(self, task: YamlTask, outputs: Path, artifacts: Path) -> str:
+        sees = self._runner.sees
+        values = {name: arrives(self.value_of(source), type_) for name, (type_, source) in task.inputs}
+        given = {
+            "inputs": {"parameterValues": values},
+            "outputs": {
+                "parameters": {name: {"outputFile": sees(outputs / name)} for name, _ in task.outputs},
+                "artifacts": {
+                    name: {
+                        "artifacts": [
+                            {"name": name, "type": schema, "uri": sees(artifacts / name), "metadata": {}},
+                        ]
+                    }
+                    for name, schema in task.artifacts
+                },
+                "outputFile": sees(outputs / "executor_output.json"),
+            },
+        }
+        return json.dumps(given, ensure_ascii=False)
+
+    def _failure(self, attempt: Attempt, ended: Ended) -> TaskError:
+        """The launcher's own report where there is one, else how it ended and the end of what it printed."""
+        from grandpa_kfp_runtime.failure import format_report, reports_in
+
+        text = attempt.log.read_text(encoding="utf-8", errors="replace") if attempt.log.exists() else ""
+        records = reports_in(text) or self._stored_failures(attempt)
+        if records:
+            record = {**records[-1], "task": attempt.task}
+            told = format_report(record)
+            if ended.certain:
+                told += f"\n{attempt.task}: its process {ended.how}"
+            kind = TaskTimeout if record.get("exception") == TaskTimeout.__name__ else TaskError
+            return kind(told, task=attempt.task)
+        lines = "\n".join(f"  {line}" for line in text.splitlines()[-_LAST_LINES:])
+        printed = f"; it printed last:\n{lines}\nAll of it is in {attempt.log}" if lines else "; it printed nothing"
+        return TaskError(f"{attempt.task} failed: its process {ended.how}{printed}")
+
+    def _stored_failures(self, attempt: Attempt) -> list[Any]:
+        store, number = self._place.store, attempt.key[1]
+        try:
+            paths = [
+                path
+                for path in store.list_records(f"runs/{self._run.id}/{attempt.task}/")
+                if path.endswith(f"/{number}/failure.json")
+            ]
+            return [store.get_record(path) for path in paths]
+        except GrandpaError:
+            return []  # the store is what failed: the log says so
+
+
+class Copied:
+    """A thread that copies what a command prints into its log and to the echo, line by line."""
+
+    def __init__(self, attempt: Attempt, stream: IO[bytes], echo: Echo) -> None:
+        self._thread = threading.Thread(target=self._copy, args=(attempt, stream, echo), daemon=True)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """For the rest of it; not for ever, since a process that was left behind may hold the pipe."""
+        self._thread.join(_PIPE_S)
+
+    def _copy(self, attempt: Attempt, stream: IO[bytes], echo: Echo) -> None:
+        with stream, attempt.log.open("wb", buffering=0) as file:
+            for line in stream:
+                file.write(line)
+                echo(attempt.task, line.decode("utf-8", "replace").rstrip("\r\n"))
+
+
+def _filled(args: Sequence[str], executor_input: str) -> tuple[str, ...]:
+    return tuple(executor_input if arg == EXECUTOR_INPUT else arg for arg in args)
+
+
+def _read_output(path: Path, name: str) -> str:
+    """The file's text. A link is no output: it could lead out of the task's folder."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise TaskError(f"its process left no output {name} ({reason})") from error
+
+
+def _policy(task: YamlTask) -> Policy:
+    container = task.container
+    if container is None:
+        return Policy()
+    first_s = task.pause_s or 1.0
+    return Policy(task.retries, container.deadline_s, lambda attempt: pause_s(attempt, first_s))

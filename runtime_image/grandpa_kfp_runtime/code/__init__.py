@@ -1,0 +1,1 @@
+"""The user's code: which of it a node uses, its fingerprint, the zip that carries it, loading it again."""

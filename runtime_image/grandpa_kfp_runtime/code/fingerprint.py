@@ -1,0 +1,157 @@
+"""The fingerprint: a hash of the code that a node really uses, down to single functions.
+
+Changing a node's body, or a helper that only it uses, changes that node alone, though all live in one
+file; comments, blank lines and moving a function change nothing. `grandpa_kfp.packing` asks for every
+node of a graph, the codecs for classes whose objects they store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import PayloadError
+from .imports import Locator
+from .live import LiveReach
+from .project import is_project_module
+from .reach import Place, digest
+
+
+class CallOptions(Protocol):
+    """The options of a call that are part of its fingerprint; None is unset."""
+
+    @property
+    def version(self) -> str | None: ...
+    @property
+    def env(self) -> tuple[tuple[str, str], ...] | None: ...
+    @property
+    def packages(self) -> tuple[str, ...] | None: ...
+    @property
+    def image(self) -> str | None: ...
+
+
+class Fingerprints:
+    """The fingerprints of many callables: what they share is looked at once.
+
+    >>> def double(x): return 2 * x
+    >>> len(Fingerprints().code(double))
+    64
+    """
+
+    def __init__(
+        self,
+        *,
+        locator: Locator | None = None,
+        files: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+        modules: Iterable[str] = (),
+    ) -> None:
+        """files: name and hash of data files that every node may read; modules: such that count as a whole."""
+        self._reach = LiveReach(Locator() if locator is None else locator)
+        self._common = {(f"file {name}", content) for name, content in dict(files).items()}
+        for name in modules:
+            self._common |= self._reach.from_places([Place("whole", name)])
+
+    def code(self, target: Any) -> str:
+        """The fingerprint of a function, class or other callable: its code alone, 64 hex digits.
+
+        Raises PayloadError where a module of the project cannot be read.
+        """
+        entries = self._reach.from_places(self._reach.target(target)) | self._common
+        found = hashlib.sha256()
+        for name, own in sorted(entries):
+            found.update(f"{len(name)} {name} {own}\n".encode("utf-8", "surrogatepass"))
+        return found.hexdigest()
+
+    def explain(self, target: Any) -> list[tuple[str, str]]:
+        """What went into the fingerprint: (module:qualname, own hash), sorted."""
+        return sorted(self._reach.from_places(self._reach.target(target)) | self._common)
+
+
+def fingerprint(
+    target: Any,
+    *,
+    version: str | None = None,
+    env: Mapping[str, str] | None = None,
+    packages: Iterable[str] | None = None,
+    image: str | None = None,
+    files: Iterable[Path | str] = (),
+) -> str:
+    """The fingerprint of one callable with its options, 64 hex digits.
+
+    files: data files that it reads, by content. Raises PayloadError for a file that cannot be read.
+
+    >>> def double(x): return 2 * x
+    >>> fingerprint(double) == fingerprint(double, version="2")
+    False
+    """
+    named = {Path(file).name: file_hash(file) for file in files}
+    options = _Options(version, tuple(sorted((env or {}).items())) or None, tuple(packages or ()) or None, image)
+    return call_fingerprint(Fingerprints(files=named).code(target), options)
+
+
+def call_fingerprint(node_fingerprint: str, options: CallOptions, others: Iterable[str] = ()) -> str:
+    """A node's fingerprint for one call: `version`, `env`, `packages` and `image` of the call mixed in.
+
+    others: fingerprints of further classes whose instances the task constructs for its arguments. A call
+    that has none of all this has the node's own fingerprint.
+    """
+    chosen = (options.version, options.env or None, options.packages or None, options.image)
+    classes = sorted({*others} - {node_fingerprint})
+    if chosen == (None, None, None, None) and not classes:
+        return node_fingerprint
+    version, env, packages, image = chosen
+    return digest(
+        node_fingerprint,
+        ",".join(classes),
+        ascii(version),
+        ascii(sorted(env or ())),
+        ascii(sorted(packages or ())),
+        ascii(image),
+    )
+
+
+def file_hash(file: Path | str) -> str:
+    """SHA-256 of a file's content, hex. Raises PayloadError where it cannot be read."""
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    except OSError as error:
+        raise PayloadError(f"{file}: a data file cannot be read: {error.strerror}") from error
+
+
+_classes: dict[type, str] = {}
+
+
+def class_fingerprint(cls: type) -> str | None:
+    """The fingerprint of a class of the project, None for any other; stored objects carry it."""
+    found = _classes.get(cls)
+    if found is None:
+        import sys
+
+        module = sys.modules.get(cls.__module__)
+        if module is None or not is_project_module(module):
+            return None
+        found = _classes[cls] = Fingerprints().code(cls)
+    return found
+
+
+class _Options:
+    """Options given one by one."""
+
+    __slots__ = ("env", "image", "packages", "version")
+
+    def __init__(
+        self,
+        version: str | None,
+        env: tuple[tuple[str, str], ...] | None,
+        packages: tuple[str, ...] | None,
+        image: str | None,
+    ) -> None:
+        self.version = version
+        self.env = env
+        self.packages = packages
+        self.image = image
+
+
+ClassFingerprint = Callable[[type], "str | None"]

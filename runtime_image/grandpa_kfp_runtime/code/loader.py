@@ -1,0 +1,220 @@
+"""The receiving side of the code zip: checked, unpacked into a folder, its nodes loaded by key.
+
+The launcher and the local engine (for a graph that was read from a file) call it. Nothing is unpickled
+or imported before the hash and the Python minor are checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import io
+import json
+import os
+import pickle
+import re
+import stat
+import sys
+import traceback
+import urllib.parse
+import zipfile
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any
+
+from ..errors import GrandpaError, PayloadError
+from .marks import unmarked
+
+MANIFEST = "__grandpa__/manifest.json"
+VALUES = "__grandpa__/values/"
+_VALUE = "value:"
+
+
+def python_minor() -> str:
+    """The running Python, `3.12`."""
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def value_member(name: str) -> str:
+    """Where the zip holds the node that travels by value under that name, whatever characters are in it."""
+    return f"{VALUES}{urllib.parse.quote(name, safe='-_. ')}.pickle"
+
+
+def check_python(packed_by: str) -> None:
+    """Raises PayloadError where the code was packed by another Python minor than the running one."""
+    if packed_by and packed_by != python_minor():
+        raise PayloadError(
+            f"the code was packed by Python {packed_by} and this is Python {python_minor()}: "
+            f"compile with Python {python_minor()}, or use an image with Python {packed_by} (--image, --python)"
+        )
+
+
+def unpack(zip_bytes: bytes, sha256: str, folder: Path | str, *, python: str = "") -> Path:
+    """Writes the zip's members below the folder and returns it.
+
+    sha256: hex, of the bytes as they were packed; python: the minor they were packed by, else the
+    manifest's. Raises PayloadError for another hash, another Python, or members that would leave the
+    folder; then nothing is written.
+    """
+    found = hashlib.sha256(zip_bytes).hexdigest()
+    if found != sha256.lower():
+        raise PayloadError(
+            f"the code is not what was packed: its SHA-256 is {found}, not {sha256}; compile the pipeline again"
+        )
+    check_python(python)
+    target = Path(folder)
+    try:
+        with zipfile.ZipFile(io.BytesIO(zip_bytes)) as archive:
+            members = archive.infolist()
+            for member in members:
+                _check_member(member)
+            if MANIFEST in archive.namelist():
+                check_python(str(json.loads(archive.read(MANIFEST)).get("python", "")))
+            for member in members:
+                if not member.is_dir():
+                    path = target / member.filename
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(archive.read(member))
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise PayloadError(f"the code is no zip that can be read: {error}") from error
+    except OSError as error:
+        raise PayloadError(f"the code cannot be unpacked into {target}: {error.strerror or error}") from error
+    return target
+
+
+def _check_member(member: zipfile.ZipInfo) -> None:
+    name = member.filename
+    path = PurePosixPath(name.replace("\\", "/"))
+    kind = stat.S_IFMT(member.external_attr >> 16)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or re.match(r"[A-Za-z]:", name) or not path.parts:
+        raise PayloadError(f"the code holds a member that would leave its folder: {name!r}; it is not ours")
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise PayloadError(f"the code holds a member that is a link or a device: {name!r}; it is not ours")
+
+
+class Loader:
+    """Loads nodes from an unpacked zip, which stands first on `sys.path` as long as the loader is open.
+
+    Modules of the same names that this process had from another place are set aside until `close`.
+
+    >>> with Loader("/tmp") as loader:
+    ...     loader.load("json:dumps")([1])
+    '[1]'
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(os.path.abspath(folder))
+        self._loaded: dict[str, Any] = {}
+        self._aside: dict[str, Any] = {}
+        self._manifest = self._read_manifest()
+        self._open()
+
+    def load(self, key: str) -> Any:
+        """The callable of a key, a node's mark taken off.
+
+        Raises PayloadError naming the module and import that failed, and what to add to the payload.
+        """
+        if key not in self._loaded:
+            self._loaded[key] = self._value(key) if key.startswith(_VALUE) else self._reference(key)
+        return self._loaded[key]
+
+    def close(self) -> None:
+        """Takes the folder off `sys.path`, and puts the modules that were set aside back."""
+        with suppress(ValueError):
+            sys.path.remove(str(self.folder))
+        for name in self._manifest.get("modules", ()):
+            sys.modules.pop(name, None)
+        sys.modules.update(self._aside)
+        self._aside = {}
+        importlib.invalidate_caches()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read_manifest(self) -> dict[str, Any]:
+        file = self.folder / MANIFEST
+        if not file.is_file():
+            return {}
+        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        check_python(str(manifest.get("python", "")))
+        return manifest
+
+    def _open(self) -> None:
+        inside = str(self.folder) + os.sep
+        for name in self._manifest.get("modules", ()):
+            known = sys.modules.get(name)
+            if known is not None and not str(getattr(known, "__file__", None) or "").startswith(inside):
+                self._aside[name] = sys.modules.pop(name)
+        sys.path.insert(0, str(self.folder))
+        importlib.invalidate_caches()
+
+    def _reference(self, key: str) -> Any:
+        module, _, qualname = key.partition(":")
+        if not module or not qualname:
+            raise PayloadError(f"{key!r} is no key of a node; it should be module:qualname or value:NAME")
+        try:
+            found: Any = importlib.import_module(module)
+        except GrandpaError:
+            raise
+        except Exception as error:  # whatever the top of a user's module may raise
+            raise self._import_failed(f"the node {qualname}", module, error) from error
+        for name in qualname.split("."):
+            try:
+                found = getattr(found, name)
+            except AttributeError:
+                raise PayloadError(
+                    f"the node {key} cannot be found: {module} has no {qualname}, though it was packed with it; "
+                    "does the module define it on one machine only?"
+                ) from None
+        return unmarked(found)
+
+    def _value(self, key: str) -> Any:
+        name = key.removeprefix(_VALUE)
+        try:
+            data = (self.folder / value_member(name)).read_bytes()
+        except OSError as error:
+            raise PayloadError(f"the node {name} is not in the code: it was packed without it") from error
+        try:
+            return unmarked(pickle.loads(data))
+        except GrandpaError:
+            raise
+        except Exception as error:  # whatever a user's class does when it is loaded
+            raise self._import_failed(f"the node {name}", "", error) from error
+
+    def _import_failed(self, what: str, module: str, error: Exception) -> PayloadError:
+        place = self._place(error)
+        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        if missing is None:
+            at = f" at {place}" if place else ""
+            return PayloadError(f"{what} cannot be loaded: {type(error).__name__}{at}: {error}")
+        top = missing.partition(".")[0]
+        if missing == module or not place:
+            return PayloadError(f"{what} needs the module {missing}, {self._advice(top)}")
+        return PayloadError(f"{what} cannot be loaded: {place} imports {missing}, {self._advice(top)}")
+
+    def _advice(self, top: str) -> str:
+        distribution = self._manifest.get("imports", {}).get(top)
+        if distribution:
+            version = self._manifest.get("distributions", {}).get(distribution, "")
+            pin = f"{distribution}=={version}" if version else distribution
+            return f'which is not installed here: add packages=["{pin}"] to the node, or use an image that has it'
+        return (
+            f'which is neither in the code nor installed here: add include=["{top}"] where it is the project\'s own, '
+            'else packages=["..."] to the node'
+        )
+
+    def _place(self, error: Exception) -> str:
+        """`flows/train.py:3`, the innermost line of the project's code."""
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            path = Path(frame.filename)
+            if path.is_relative_to(self.folder):
+                return f"{path.relative_to(self.folder).as_posix()}:{frame.lineno}"
+        if isinstance(error, SyntaxError) and error.filename:
+            return f"{Path(error.filename).name}:{error.lineno}"
+        return ""

@@ -1,0 +1,347 @@
+"""Runs one task in a container: `python -m grandpa_kfp_runtime task|code ...`.
+
+A task is, in this order: its call read from the args, the store opened and the credentials taken out of
+the environment, `started` recorded, the code unpacked, the inputs decoded, the node performed, the
+outputs' objects written, `done` recorded, previews and output parameters written. What fails before
+`done` leaves a `failure` record, or, where the store does not take it, one on standard error.
+
+Exit codes: 0, 3 when the user's code failed, 1 for an error of ours that says what to do, 143 after
+SIGTERM, 70 for a defect of ours, 2 for wrong usage.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from .. import contract
+from ..builtins import BY_HANDLE
+from ..context import TaskContext, activate_process, log_to
+from ..contract import CodeCall, Input, Interface, TaskCall
+from ..errors import GrandpaError, PayloadError, RunCancelled, StoreDenied, StoreUnavailable
+from ..redaction import Redactor
+from ..stores import open_store
+from ..stores.base import Store
+from ..task import perform
+from .executor_io import PREVIEW_SUFFIX, ExecutorInput, Place, executor_output, write_file, write_preview
+from .inputs import decode_inputs
+from .outputs import Output, store_output, with_preview
+from .records import Records, attempt_name
+from .task_code import check_python, open_code, put_code, where_of
+from .watchdog import Watchdog
+
+_EXIT_GRACE_S = 30.0
+_DEFECT = 70
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs what the args say; the process's exit code. Only what is wrong with the args' verb is told here."""
+    if not argv or argv[0] not in ("task", "code"):
+        _tell("usage: python -m grandpa_kfp_runtime task|code --contract 1 ... (written by grandpa compile)")
+        return 2
+    _set_up_streams()
+    return run_task(argv) if argv[0] == "task" else run_code(argv)
+
+
+def run_task(argv: Sequence[str], env: MutableMapping[str, str] = os.environ) -> int:
+    """Runs one task to its end, whatever that is, and says so in every place that should know."""
+    attempt = _Attempt(env)
+    try:
+        watchdog = Watchdog(_timeout_s(env), attempt.fail)
+    except GrandpaError as error:
+        return attempt.fail(error)
+    watchdog.start()
+    try:
+        try:
+            attempt.prepare(argv)
+            outputs = attempt.run()
+        except BaseException as error:
+            watchdog.claim_or_wait()
+            return attempt.fail(error)
+        watchdog.claim_or_wait()
+        try:
+            attempt.leave(outputs)
+        except BaseException as error:
+            return attempt.fail(error)
+        return 0
+    finally:
+        attempt.close()
+
+
+def run_code(argv: Sequence[str], env: MutableMapping[str, str] = os.environ) -> int:
+    """Puts one part of the workflow's code into the store."""
+    try:
+        call, _ = CodeCall.from_argv(argv)
+        handle = put_code(call, env, open_store(env.get(contract.ENV_STORE) or call.store))
+    except GrandpaError as error:
+        _tell(f"code failed: {error}")
+        return error.exit_code
+    _tell(f"code: part {call.part} of {call.parts} is in the store, {handle}")
+    return 0
+
+
+class _Attempt:
+    """One attempt at one task: what is known of it so far, so that a failure at any point can tell it."""
+
+    def __init__(self, env: MutableMapping[str, str]) -> None:
+        self.env = env
+        self.redactor = Redactor.from_environment(env=env)
+        self.folder = Path(tempfile.mkdtemp(prefix="grandpa-"))
+        self.name = attempt_name(env)
+        self.verbose = env.get(contract.ENV_VERBOSE) == "1"
+        self.started = time.time()
+        self.task = env.get(contract.ENV_TASK_NAME, "")
+        self.run_id = self.node = self.where = ""
+        self.records: Records | None = None
+        self.inputs: dict[str, str] = {}
+        self.handles: dict[str, str] = {}
+        self.phase = "start"  # then "code", "body", "outputs"
+
+    # --- the steps -------------------------------------------------------------------------------
+
+    def prepare(self, argv: Sequence[str]) -> None:
+        """Reads the call, opens the store and hides its credentials, records `started`."""
+        self.call, text = TaskCall.from_argv(argv)
+        self.node = self.call.node
+        self.task = self.task or self.node.rpartition(":")[2]
+        self.given = ExecutorInput.from_text(text)
+        _check_outputs(self.call.interface, self.given)
+        place = Place.of(self.given, self.env.get(contract.ENV_TASK_NAME, ""))
+        place = place or Place("unknown", self.task, self.name)
+        self.run_id, self.task = place.run_id, place.task
+        location = self.env.get(contract.ENV_STORE) or self.call.store
+        try:
+            self.store = open_store(location)
+        finally:
+            hide_credentials(self.env, location)
+        self.records = Records(self.store, place, self.name, self.redactor)
+        self.records.put("started", {**self._about(), "started_at": self.started})
+
+    def run(self) -> list[Output]:
+        """Everything up to the outputs' objects in the store."""
+        check_python(self.env)
+        code = self.folder / "code"
+        load = open_code(self.env, self.store, code)
+        for name in (contract.ENV_CODE, contract.ENV_CODE_SHA256):
+            self.env.pop(name, None)  # of no use to the user's code, and children would inherit it
+        by_handle = BY_HANDLE.get(self.node)
+        if by_handle is not None:
+            return [self._by_handle(by_handle)]
+        self.phase = "code"
+        interface = self.call.interface
+        target = load(interface.instances[int(interface.receiver[1:])].node if interface.receiver else self.node)
+        self.where = where_of(target, str(code))
+        values = self._decode(interface, load)
+        self.phase = "body"
+        context = TaskContext(self.run_id, self.task, self.name, folder=self.folder / "scratch")
+        activate_process(context)
+        begun = time.perf_counter()
+        results = perform(self.node, interface, values, load)
+        self._say(f"the node took {time.perf_counter() - begun:.3f} s")
+        self.phase = "outputs"
+        limit = int(self.env.get(contract.ENV_INLINE_BYTES) or contract.INLINE_LIMIT_BYTES)
+        fingerprint = getattr(getattr(load, "__self__", None), "class_fingerprint", None)
+        stored = [store_output(name, value, self.store, limit, fingerprint) for name, value in results.items()]
+        return [with_preview(item, results[item.name], self.given, self.redactor, self._warn) for item in stored]
+
+    def leave(self, outputs: Sequence[Output]) -> None:
+        """The task has succeeded: the record first, then what KFP's launcher picks up, parameters last."""
+        assert self.records is not None
+        ended = time.time()
+        self.records.put(
+            "done",
+            {
+                **self._about(),
+                "started_at": self.started,
+                "ended_at": ended,
+                "duration_s": round(ended - self.started, 6),
+                "inputs": self.handles,
+                "outputs": {item.name: item.handle for item in outputs},
+                "sizes_bytes": {item.name: item.facts["size_bytes"] for item in outputs},
+            },
+        )
+        artifacts = self.given.artifacts
+        facts = {}
+        for item in outputs:
+            artifact = artifacts.get(item.name + PREVIEW_SUFFIX)
+            if artifact is None:
+                continue
+            facts[artifact.name] = item.facts
+            if item.preview is not None and (problem := write_preview(artifact.path, item.preview)):
+                self._warn(f"no preview of {item.name}: {problem}")
+        if facts and self.given.output_file:
+            write_file(self.given.output_file, executor_output(facts))
+        for item in outputs:
+            write_file(self.given.output_files[item.name], item.handle)
+            self._say(f"output {item.name}: {item.facts['size_bytes']:,} bytes, {item.handle[:44]}")
+
+    def fail(self, error: BaseException, frame: FrameType | None = None) -> int:
+        """Says how the task failed, on standard error and in a record; the exit code."""
+        from ..failure import format_report, report, write_marked
+
+        record = report(
+            error,
+            task=self.task,
+            node=self.node,
+            where=self.where,
+            inputs=self.inputs,
+            handles=self.handles,
+            run_id=self.run_id,
+            attempt=self.name,
+            root=str(self.folder / "code"),
+            frame=frame,
+            in_container=True,
+            redactor=self.redactor,
+        )
+        record["exit_code"] = self._exit_code(error, record["exit_code"])
+        if record["exit_code"] == _DEFECT:
+            record["hint"] = "this is a defect of grandpa-kfp itself; please report it with all of the above"
+        _tell(format_report(record))
+        down = isinstance(error, StoreUnavailable | StoreDenied)
+        if down or self.records is None or not self.records.put_failure(record):
+            write_marked(record, _StandardError())
+        return int(record["exit_code"])
+
+    def close(self) -> None:
+        activate_process(None)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- within them -----------------------------------------------------------------------------
+
+    def _decode(self, interface: Interface, load: Callable[[str], Any]) -> dict[str, Any]:
+        def tell(item: Input, told: str, seconds: float) -> None:
+            self.inputs[item.name] = told
+            self._say(f"input {item.name}: {told}, read in {seconds:.3f} s")
+
+        self.handles = _handles(interface, self.given)
+        folder = self.folder / "inputs"
+        folder.mkdir()
+        return decode_inputs(interface.inputs, self.given.values, self.store, load, folder, self.run_id, tell)
+
+    def _by_handle(self, run: Callable[[Sequence[str], Store], str]) -> Output:
+        self.handles = _handles(self.call.interface, self.given)
+        sources = [argument.source for argument in self.call.interface.call.positional]
+        missing = [source for source in sources if source not in self.handles]
+        if missing:
+            raise PayloadError(f"the inputs {', '.join(missing)} are missing in the executor input")
+        handle = run([self.handles[source] for source in sources], self.store)
+        (name,) = self.call.interface.outputs
+        facts = {"type": "list", "size_bytes": len(handle), "codec": "handles", "key": handle[1:]}
+        return Output(name, handle, facts, f"list of {len(sources)} tasks' results")
+
+    def _exit_code(self, error: BaseException, code: int) -> int:
+        if self.phase == "body" and not isinstance(error, RunCancelled):
+            return 3  # a misuse of ours inside the body is the user's code failing, too
+        ours = isinstance(error, GrandpaError | SystemExit | KeyboardInterrupt) or self.phase != "start"
+        return code if ours else _DEFECT
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "node": self.node,
+            "fingerprint": self.call.fingerprint,
+            "attempt": self.name,
+            "python": sys.version.partition(" ")[0],
+            "contract": contract.CONTRACT,
+        }
+
+    def _say(self, text: str) -> None:
+        if self.verbose:
+            _tell(f"{self.task}: {self.redactor.text(text)}")
+
+    def _warn(self, text: str) -> None:
+        _tell(f"{self.task}: warning: {self.redactor.text(text)}")
+
+
+def hide_credentials(env: MutableMapping[str, str], location: str) -> None:
+    """Takes the store's credentials out of the environment, so that neither user code nor its children see them.
+
+    The variables that the user asked for as secrets of the node stay.
+    """
+    own = (contract.ENV_ACCESS_KEY, contract.ENV_SECRET_KEY, contract.ENV_SESSION_TOKEN)
+    aws = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    used_aws = location.startswith("s3:") and not (env.get(own[0]) and env.get(own[1]))
+    kept = set(env.get(contract.ENV_REDACT, "").split(","))
+    for name in (*own, *(aws if used_aws else ())):
+        if name not in kept:
+            env.pop(name, None)
+
+
+def _check_outputs(interface: Interface, given: ExecutorInput) -> None:
+    missing = [name for name in interface.outputs if name not in given.output_files]
+    if missing:
+        raise PayloadError(f"the executor input names no file for the outputs {', '.join(missing)}")
+
+
+def _handles(interface: Interface, given: ExecutorInput) -> dict[str, str]:
+    """What each input came as, for records; a raw value as its JSON text."""
+    import json
+
+    found = {}
+    for item in interface.inputs:
+        if item.name in given.values:
+            value = given.values[item.name]
+            found[item.name] = value if isinstance(value, str) else json.dumps(value)
+    return found
+
+
+def _timeout_s(env: Mapping[str, str]) -> float:
+    text = env.get(contract.ENV_TIMEOUT_S, "")
+    try:
+        return max(0.0, float(text or 0))
+    except ValueError:
+        raise PayloadError(f"{contract.ENV_TIMEOUT_S} is {text!r}, which is no number of seconds") from None
+
+
+# --- the process ---------------------------------------------------------------------------------
+
+
+def end_process(code: int) -> None:
+    """Ends the process as Python does, but not later than some seconds after the task.
+
+    Python waits for threads that are no daemons; one that a task left running must not keep the pod.
+    """
+
+    def end() -> None:
+        time.sleep(_EXIT_GRACE_S)
+        left = [thread.name for thread in threading.enumerate() if not thread.daemon]
+        _tell(f"warning: the task has ended, what it left running is given up: threads {', '.join(left)}")
+        os._exit(code)
+
+    threading.Thread(target=end, name="grandpa-exit", daemon=True).start()
+    sys.exit(code)
+
+
+def _set_up_streams() -> None:
+    """What the user's code prints goes out at once, and no character of it can fail."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace", line_buffering=True, write_through=True)
+    log_to(sys.stderr, verbose=os.environ.get(contract.ENV_VERBOSE) == "1")
+    sys.argv[1:] = []  # the user's modules must not take our args for theirs
+
+
+def _tell(text: str) -> None:
+    _StandardError().write(f"{text}\n")
+
+
+class _StandardError:
+    """Standard error by its number: whatever the user's code did to `sys.stderr`, whichever thread holds it."""
+
+    def write(self, text: str) -> int:
+        data = text.encode("utf-8", "backslashreplace")
+        while data:
+            data = data[os.write(2, data) :]
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""

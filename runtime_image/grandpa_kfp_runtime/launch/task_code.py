@@ -1,0 +1,99 @@
+"""The user's code in a container: out of the environment or the store, checked, ready to load.
+
+The launcher calls `open_code` before it decodes any input, since stored values name the user's classes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..contract import ENV_CODE, ENV_CODE_SHA256, ENV_PYTHON, CodeCall
+from ..errors import ObjectGone, PayloadError
+from ..stores.base import Store
+from ..values.handles import from_handle, to_handle
+
+
+def check_python(env: Mapping[str, str]) -> None:
+    """Raises PayloadError where the code was packed by another Python minor, whose pickles may not fit."""
+    packed, here = env.get(ENV_PYTHON, ""), f"{sys.version_info.major}.{sys.version_info.minor}"
+    if packed and packed != here:
+        raise PayloadError(
+            f"the code was packed by Python {packed} and this image runs Python {here}; compile with Python {here}, "
+            f"or use an image that has Python {packed} (--image)"
+        )
+
+
+def open_code(env: Mapping[str, str], store: Store, folder: Path) -> Callable[[str], Any]:
+    """A `load(key)` for the nodes of the task: of the packed code, else of what the image has installed.
+
+    folder: a new one, which the code is unpacked into. Raises PayloadError, ObjectGone.
+    """
+    text = env.get(ENV_CODE, "")
+    if not text:
+        return _installed
+    from ..code.payload import Loader, decode_code_env, unpack
+
+    data = decode_code_env(text) if not text.startswith("@") else _from_store(text, store)
+    unpack(data, env.get(ENV_CODE_SHA256, ""), folder)
+    return Loader(folder).load
+
+
+def _from_store(text: str, store: Store) -> bytes:
+    """The zip out of its parts, `@key,@key`."""
+    from ..code.payload import decompress
+
+    parts: list[bytes] = []
+    for number, handle in enumerate(text.split(","), 1):
+        try:
+            parts.append(bytes(from_handle(handle, store)))
+        except ObjectGone as error:
+            raise ObjectGone(
+                f"part {number} of the workflow's code: {error}; the task `code` puts it there, or `grandpa deploy`"
+            ) from error
+    return decompress(b"".join(parts))
+
+
+def put_code(call: CodeCall, env: Mapping[str, str], store: Store) -> str:
+    """Writes the part of the code that the environment holds; its handle. Raises PayloadError, StoreError."""
+    try:
+        data = b64decode(env.get(ENV_CODE, ""), validate=True)
+    except ValueError as error:
+        raise PayloadError(f"part {call.part} of {call.parts} of the code is damaged in {ENV_CODE}: {error}") from error
+    if not data:
+        raise PayloadError(f"part {call.part} of {call.parts} of the code is missing: {ENV_CODE} is empty")
+    return to_handle(data, store, inline_limit=0, name="the code")
+
+
+def _installed(key: str) -> Any:
+    """A node of the image's own, or one of the runtime's builtins: `module:qualname`."""
+    module, _, qualname = key.partition(":")
+    if module == "value" or not qualname:
+        raise PayloadError(f"the node {key} travels with the workflow's code, and {ENV_CODE} is empty")
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise PayloadError(f"the node {key} is not in the image, and {ENV_CODE} is empty: {error}") from error
+    for part in qualname.split("."):
+        if not hasattr(found, part):
+            raise PayloadError(f"the module {module} has no {qualname}, which the task calls")
+        found = getattr(found, part)
+    return found if isinstance(found, type) else getattr(found, "__grandpa_node__", found)
+
+
+def where_of(target: Any, root: str) -> str:
+    """The file:line of a function or class, told from the code's folder; empty where there is none."""
+    target = getattr(target, "func", target)  # of a partial
+    try:
+        file, line = inspect.getsourcefile(target), inspect.getsourcelines(target)[1]
+    except (OSError, TypeError):
+        return ""
+    return "" if file is None else f"{file.removeprefix(root.rstrip(os.sep) + os.sep)}:{line}"

@@ -1,0 +1,93 @@
+"""The task's timeout and SIGTERM, watched by a thread: they end the task whatever its code is doing.
+
+A Python signal handler runs only when the main thread comes back to the interpreter, which a long call
+into a library may not do before the pod is killed. So the signal's number is written to a pipe by the
+interpreter's own handler at once, and the thread that waits there reports and ends the process.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from ..errors import RunCancelled, TaskError, TaskTimeout
+
+End = Callable[[TaskError, "FrameType | None"], int]
+"""Reports why the task ends and where its main thread is; returns the exit code."""
+
+
+class Watchdog:
+    """One a process, made and started in the main thread.
+
+    timeout_s: 0 for none. end: called in the watching thread, at most once, and only when the task has
+    not ended by itself; the process is gone after it.
+    """
+
+    def __init__(self, timeout_s: float, end: End) -> None:
+        self._timeout_s = timeout_s
+        self._end = end
+        self._ended = threading.Lock()
+        self._owner = os.getpid()
+        self._main = threading.get_ident()
+        self._read, self._write = os.pipe()
+
+    def start(self) -> None:
+        for descriptor in (self._read, self._write):
+            os.set_blocking(descriptor, False)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=self._forget)
+        threading.Thread(target=self._watch, name="grandpa-watchdog", daemon=True).start()
+
+    def claim(self) -> bool:
+        """Whether the caller is the first to end the task: nothing else will from then on."""
+        return self._ended.acquire(blocking=False)
+
+    def claim_or_wait(self) -> None:
+        """For the main thread, before it says how the task ended: returns only if nobody has said it yet."""
+        if not self.claim():
+            threading.Event().wait()  # the watching thread ends the process in a moment
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        """Runs when the main thread gets to it; for the case that someone has taken the wake-up pipe."""
+        if os.getpid() == self._owner:
+            self._wake(number)
+
+    def _wake(self, number: int) -> None:
+        try:
+            os.write(self._write, bytes([number]))
+        except BlockingIOError:
+            return  # so many signals are waiting that one more says nothing new
+
+    def _watch(self) -> None:
+        error = self._wait()
+        if not self.claim():
+            return
+        code = 1
+        try:
+            code = self._end(error, sys._current_frames().get(self._main))
+        finally:
+            os._exit(code)
+
+    def _wait(self) -> TaskError:
+        due = time.monotonic() + self._timeout_s if self._timeout_s else None
+        while True:
+            left = None if due is None else max(0.0, due - time.monotonic())
+            if not select.select([self._read], [], [], left)[0]:
+                return TaskTimeout(f"it ran longer than its timeout_s of {self._timeout_s:g} s")
+            numbers = os.read(self._read, 512)
+            # a handler of the user's own has the say over SIGTERM
+            if signal.SIGTERM in numbers and signal.getsignal(signal.SIGTERM) == self._on_signal:
+                return RunCancelled("it was stopped from outside (SIGTERM)")
+
+    def _forget(self) -> None:
+        """In a forked child, which shares the pipe: a signal to it is none to the task."""
+        if signal.getsignal(signal.SIGTERM) == self._on_signal:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
