@@ -1,4 +1,4 @@
-"""Local execution: a graph's tasks on threads, or a compiled YAML's tasks as processes.
+"""Local execution: a graph's tasks on threads, or a compiled YAML's tasks as processes or in containers.
 
 execute.py        one entry for a graph: `execute(graph, parameters, ...) -> Run`
 plan.py           the graph as numbered tasks; flatten.py opens its groups, parameters.py checks what is given
@@ -7,7 +7,9 @@ graph_tasks.py    what a lane does for one of its tasks; targets.py finds the co
 
 pipeline_yaml.py  one entry for a compiled YAML: `run_pipeline_yaml(path, parameters, ...) -> Run`
 kfp_pipeline.py   reads the file; kfp_values.py treats values as KFP does
-subprocesses.py   what a lane does for one of its tasks
+yaml_tasks.py     what a lane does for one of its tasks, by a runner of its container's command:
+                  subprocesses.py as a process, containers.py in a container; container_host.py looks before
+                  whether Docker, the images and the store's way into containers are there
 
 session.py        what both share, from the start of a run to its end
 scheduler.py      pure: dependencies in, ready tasks out, in which order

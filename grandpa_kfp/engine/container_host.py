@@ -156,20 +156,24 @@ def _faults(task: str, container: Container) -> list[str]:
 def _fetch(containers: Sequence[tuple[str, Container]], echo: Echo) -> list[str]:
     """Gets each image once, as its pull policy says."""
     faults = []
-    for name, (task, container) in {container.image: (task, container) for task, container in containers}.items():
-        policies = {item.pull_policy for _, item in containers if item.image == name}
+    policies: dict[str, set[str]] = {}
+    for _, container in containers:
+        policies.setdefault(container.image, set()).add(container.pull_policy)
+    for name, wanted in policies.items():
+        task = next(task for task, container in containers if container.image == name)
         here = docker.image(name) is not None
-        if here and "Always" not in policies:
+        if here and "Always" not in wanted:
             continue
-        if policies == {"Never"}:
+        if wanted == {"Never"}:
             faults.append(f"{task}: the image {name} is not here, and its pull policy is Never")
             continue
         echo("docker", f"pulling {name}")
         try:
             docker.pull(name)
         except ContainerError as error:
+            missing = "cannot be pulled" if here else "is not here and cannot be pulled"
             faults.append(
-                f"{task}: the image {name} {'cannot be pulled' if here else 'is not here and cannot be pulled'}: {error}; "
+                f"{task}: the image {name} {missing}: {error}; "
                 "build one with `grandpa image build --tag NAME`, and compile with --image NAME"
             )
     return faults

@@ -8,7 +8,6 @@ can be had. How a container ended is what Docker's record of it says, never the 
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from grandpa_kfp_runtime.errors import ContainerError, TaskError
 
 from ..images.docker import command, docker, inspect_container, labels, remove_containers
 from .container_host import OWNER_LABEL, Host, owner
-from .kfp_pipeline import Container, Limits
+from .kfp_pipeline import Limits
 from .yaml_tasks import Attempt, Copied, Echo, Ended
 
 FOLDER = "/grandpa"

@@ -1,8 +1,8 @@
 """One entry for a compiled YAML: `run_pipeline_yaml` runs its containers' commands on this machine.
 
-Without a container, but otherwise as Kubeflow Pipelines would: the same arguments, the same environment,
-values through a store, parameters with KFP's losses. `kfp_pipeline.py` reads the file, `subprocesses.py`
-runs one task, `session.py` the whole.
+As Kubeflow Pipelines would: the same arguments, the same environment, values through a store, parameters
+with KFP's losses. `kfp_pipeline.py` reads the file, `yaml_tasks.py` runs one task, as a process
+(`subprocesses.py`) or in a container (`containers.py`), `session.py` the whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from grandpa_kfp_runtime.contract import RESULT, Input, TaskCall
 from grandpa_kfp_runtime.errors import CodecError, GrandpaError, ParameterError, StoreError, TaskError
@@ -32,8 +32,9 @@ from .record import Record, new_id
 from .run import Run
 from .scratch import Scratch
 from .session import Settings, Tasks, conduct, note
-from .subprocesses import Echo, Place, Processes, to_stderr
+from .subprocesses import Processes
 from .threads import default_lanes
+from .yaml_tasks import Echo, Place, Runner, YamlTasks, to_stderr
 
 
 def run_pipeline_yaml(
@@ -46,6 +47,7 @@ def run_pipeline_yaml(
     keep_going: bool = False,
     root: str | Path | None = None,
     echo: Echo = to_stderr,
+    engine: Literal["subprocess", "docker"] = "subprocess",
 ) -> Run:
     """Runs a pipeline that `grandpa compile` wrote, each task as a process of its own, and returns its `Run`.
 
@@ -53,20 +55,34 @@ def run_pipeline_yaml(
     Python value where the type travels as JSON text (a date, an enum). store: where values go, by default
     `.grandpa/store` below `root` (by default the current folder); the one in the file is not used.
     parallelism: processes at once. echo: takes each line that a task prints, by default to standard error.
+    engine: `docker` runs each task in a container of its own image.
 
-    Raises LoadError for a file that is not ours or was cut off, ParameterError, StoreError, and TaskError for
-    the first task that fails. Ctrl-C kills all processes within a second.
+    Raises LoadError for a file that is not ours or was cut off, ParameterError, StoreError, ContainerError for
+    what is wrong with Docker or an image, and TaskError for the first task that fails. Ctrl-C kills all
+    processes within a second, containers within some seconds.
     """
     pipeline = read_pipeline(source)
     bound = bind_parameters(pipeline, parameters or {})
     run = Run(new_id(), pipeline.name, started=time.time())
     folder = Path(root) if root is not None else Path.cwd()
     opened = _open(store, folder)
+    host = None
+    if engine == "docker":
+        from .container_host import prepare
+
+        host = prepare(pipeline, opened, echo)
     record = Record.create(run, folder, {"where": _where(source)}, lambda text: note(run, text))
     record.add("pipeline.yaml", lambda: pipeline.text)
     scratch = Scratch()
     place = Place((run.folder or scratch.folder("run")).resolve(), opened)
-    work = Pods(Processes(run, pipeline, bound, place, echo), pipeline, place, scratch)
+    runner: Runner
+    if host is None:
+        runner = Processes(opened, echo)
+    else:
+        from .containers import Containers
+
+        runner = Containers(run.id, place.folder, host, echo)
+    work = Pods(YamlTasks(run, pipeline, bound, place, runner), pipeline, place, scratch)
     with _ended_by_sigterm():
         return conduct(
             run,
@@ -146,20 +162,20 @@ def _declared(pipeline: YamlPipeline, parameter: str) -> Input | None:
 
 
 class Pods:
-    """The run's work: its processes, and its value at the end."""
+    """The run's work: its tasks, and its value at the end."""
 
-    def __init__(self, processes: Processes, pipeline: YamlPipeline, place: Place, scratch: Scratch) -> None:
-        self._processes = processes
+    def __init__(self, tasks: YamlTasks, pipeline: YamlPipeline, place: Place, scratch: Scratch) -> None:
+        self._tasks = tasks
         self._pipeline = pipeline
         self._place = place
         self._scratch = scratch
-        self.runs, self.policies = processes.runs, processes.policies
-        self.run, self.publish, self.report = processes.run, processes.publish, processes.report
-        self.give_up, self.ended = processes.give_up, processes.ended
+        self.runs, self.policies = tasks.runs, tasks.policies
+        self.run, self.publish, self.report = tasks.run, tasks.publish, tasks.report
+        self.give_up, self.ended = tasks.give_up, tasks.ended
 
     def collect(self) -> tuple[Any, Mapping[str, str]]:
         handles = {
-            name: str(self._processes.value_of(source))
+            name: str(self._tasks.value_of(source))
             for name, source in self._pipeline.outputs
             if isinstance(source, FromTask)
         }
@@ -168,7 +184,7 @@ class Pods:
         return self._decode(handles[RESULT]), handles
 
     def close(self) -> None:
-        self._processes.close()
+        self._tasks.close()
         self._scratch.close()
 
     def _decode(self, handle: str) -> Any:
