@@ -39,8 +39,8 @@ def facts_of(image: str) -> ImageFacts:
 def python_of_tag(image: str) -> str:
     """The Python that an image's name tells, empty where it tells none.
 
-    >>> python_of_tag("python:3.12-slim"), python_of_tag("ghcr.io/grandpa-kfp/runtime:0.1.0-py3.11"), python_of_tag("x:4")
-    ('3.12', '3.11', '')
+    >>> [python_of_tag(image) for image in ("python:3.12-slim", "ghcr.io/team/runtime:0.1.0-py3.11", "x:4")]
+    ['3.12', '3.11', '']
     """
     found = _PYTHON_TAG.search(image)
     return (found[1] or found[2]) if found else ""

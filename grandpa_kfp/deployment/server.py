@@ -153,7 +153,7 @@ class Server:
 
     def runs(self, experiment_id: str = "") -> Iterator[dict[str, Any]]:
         """Runs, newest first, page by page."""
-        chosen = {"experiment_id": experiment_id} if experiment_id else self._of_namespace()
+        chosen: dict[str, Any] = {"experiment_id": experiment_id} if experiment_id else self._of_namespace()
         list_runs = self._client.runs.run_service_list_runs
         return self._pages("runs", "list the runs", list_runs, sort_by="created_at desc", **chosen)
 
@@ -206,7 +206,7 @@ class Server:
 
     # --- below ---------------------------------------------------------------------------------------
 
-    def _of_namespace(self) -> dict[str, str]:
+    def _of_namespace(self) -> dict[str, Any]:
         return {"namespace": self.namespace} if self.namespace else {}
 
     def _pages(self, field: str, what: str, function: Any, *args: Any, **options: Any) -> Iterator[dict[str, Any]]:
