@@ -28,6 +28,7 @@ Examples:
   grandpa run pipeline.py -p a=4 -p names=x,y
   grandpa run pipeline.py:train --params params.yaml --threads 8
   grandpa run pipeline.yaml --store s3://bucket/runs?endpoint=http://127.0.0.1:9000
+  grandpa run pipeline.yaml --engine docker
 """,
 )
 @file_argument()
@@ -38,8 +39,8 @@ Examples:
 )
 @click.option(
     "--engine",
-    type=click.Choice(["threads", "subprocess"]),
-    help="Threads of this process, or (the default and only one for a YAML) a process a task.",
+    type=click.Choice(["threads", "subprocess", "docker"]),
+    help="Threads of this process; for a YAML a process a task (the default), or a container a task.",
 )
 @click.option("--store", metavar="URI", help="Where values go: a folder, or s3://bucket/prefix?endpoint=URL.")
 @click.option(
@@ -52,8 +53,9 @@ def command(ctx: click.Context, spec: str, **options: Any) -> None:
     """Run a workflow here and print its value.
 
     FILE is a Python file, a graph file, or a YAML that `grandpa compile` wrote, of which each task then runs
-    as a process of its own. The value alone goes to standard output; progress, and what tasks print, go to
-    standard error. Exit codes: 1 your file or parameters are wrong, 2 wrong usage, 3 a task failed.
+    as a process of its own, or in a container of its own image (--engine docker). The value alone goes to
+    standard output; progress, and what tasks print, go to standard error. Exit codes: 1 your file or
+    parameters are wrong, 2 wrong usage, 3 a task failed.
     """
     from .failures import print_note
     from .progress import ended
@@ -80,10 +82,10 @@ def _check(source: Source, options: dict[str, Any]) -> None:
             raise click.UsageError(
                 "a compiled YAML passes values through .grandpa/, so --no-record cannot be had with it"
             )
-    elif options["engine"] == "subprocess":
+    elif options["engine"] in ("subprocess", "docker"):
         raise click.UsageError(
-            f"--engine subprocess runs a compiled YAML: grandpa compile {source.spec}, "
-            f"then grandpa run {source.stem}.yaml"
+            f"--engine {options['engine']} runs a compiled YAML: grandpa compile {source.spec}, "
+            f"then grandpa run {source.stem}.yaml --engine {options['engine']}"
         )
 
 
@@ -136,6 +138,7 @@ def _run_yaml(source: Source, options: dict[str, Any]) -> Run:
             parallelism=settings.get("threads"),
             keep_going=settings.get("keep_going"),
             root=_root(source.file),
+            engine=options["engine"] or "subprocess",
         )
 
 

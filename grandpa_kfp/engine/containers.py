@@ -121,7 +121,7 @@ class Containers:
         host, container = self._host, attempt.container
         told = labels([(OWNER_LABEL, owner()), ("grandpa-kfp.run", self._run_id), ("grandpa-kfp.task", attempt.task)])
         mounts = {self.sees(attempt.outputs): attempt.outputs, self.sees(attempt.artifacts): attempt.artifacts}
-        mounts |= self._scratch(attempt) | host.mounts
+        mounts |= {**self._scratch(attempt), **host.mounts}
         secrets = host.secrets(container)
         first, *rest = container.command
         argv = [

@@ -17,6 +17,7 @@
     │   └── StoreFull            no space or quota left
     ├── CompileError             a graph that is right cannot become a KFP pipeline as asked
     ├── DeployError              a Kubeflow Pipelines server refused or failed
+    ├── ContainerError           Docker is not there, or an image or container cannot be had
     └── TaskError                exit 3: a task failed
         ├── TaskTimeout          ... it ran longer than its timeout_s
         └── RunCancelled         ... it was stopped from outside
@@ -115,6 +116,10 @@ class DeployError(GrandpaError):
         super().__init__(message)
         self.status = status
         self.transient = transient
+
+
+class ContainerError(GrandpaError):
+    """Docker is not there or does not answer, or an image or a container cannot be had."""
 
 
 class TaskError(GrandpaError):
