@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .authoring.statics import Static as Static
     from .authoring.tracing import trace as trace
     from .authoring.workflows import Workflow as Workflow
+    from .deployment.deploying import deploy as deploy
     from .launching import launch as launch
 
 _ERRORS = (
@@ -57,6 +58,7 @@ _HOMES = {
     "Workflow": "grandpa_kfp.authoring.workflows",
     "compile": "grandpa_kfp.api",
     "current": "grandpa_kfp_runtime.context",
+    "deploy": "grandpa_kfp.deployment.deploying",
     "launch": "grandpa_kfp.launching",
     "register_codec": "grandpa_kfp_runtime.values.codecs",
     "resolve": "grandpa_kfp.authoring.growing",
@@ -82,3 +84,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
+
+
+def _draw_in_notebooks() -> None:
+    """In a running IPython, `display(graph)` and `display(run)` draw."""
+    import sys
+
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if getattr(shell, "display_formatter", None) is not None:
+        from .drawing import register_formatters
+
+        register_formatters(shell)
+
+
+_draw_in_notebooks()

@@ -81,7 +81,7 @@ def test_kfp_sees_the_same_edges_as_the_graph(name: str) -> None:
 
     graph = grandpa_kfp.trace(load_target(str(SAMPLES / name / "pipeline.py")))
     ours = {
-        (producer.replace("/", "-").replace("_", "-").strip("-").lower(), consumer.replace("/", "-").replace("_", "-"))
+        (producer.replace("/", "-").replace("_", "-").lower(), consumer.replace("/", "-").replace("_", "-").lower())
         for consumer, producers in dependencies(graph).items()
         for producer in producers
     }
