@@ -103,10 +103,10 @@ def broken(what: str, host: str, error: BaseException) -> DeployError | None:
         )
     if isinstance(inner, exceptions.ReadTimeoutError):
         return DeployError(f"cannot {what}: {host} does not answer in time; try again in a while", transient=True)
-    if isinstance(inner, exceptions.ConnectTimeoutError):
-        return DeployError(f"cannot {what}: {host} cannot be reached in time; is the address right?", transient=True)
     if isinstance(inner, exceptions.NameResolutionError):
         return DeployError(f"cannot {what}: there is no server of the name in {host}", transient=True)
+    if isinstance(inner, exceptions.ConnectTimeoutError) and not isinstance(inner, exceptions.NewConnectionError):
+        return DeployError(f"cannot {what}: {host} cannot be reached in time; is the address right?", transient=True)
     if isinstance(inner, exceptions.LocationParseError | exceptions.LocationValueError):
         return DeployError(f"cannot {what}: {host!r} is no URL; write it as https://server/path")
     if isinstance(error, exceptions.HTTPError | OSError):

@@ -165,9 +165,14 @@ def wait_for(
 ) -> RemoteRun:
     """The run when it has ended well. Raises TaskError with the reports of what failed, RunCancelled, DeployError."""
     run = Follower(server, run_id, tell, interval_s=interval_s).wait()
-    failed = run.state == "FAILED"
-    raise_outcome(run, reports(server, reached.store, run_id, run.tasks, reached.why) if failed else [])
+    conclude(server, reached, run)
     return run
+
+
+def conclude(server: Server, reached: Reached, run: RemoteRun) -> None:
+    """Nothing for a run that ended well. Raises TaskError with the reports of what failed, RunCancelled."""
+    failed = run.state == "FAILED"
+    raise_outcome(run, reports(server, reached.store, run.id, run.tasks, reached.why) if failed else [])
 
 
 def _checked(
