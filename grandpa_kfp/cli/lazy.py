@@ -15,6 +15,7 @@ VERBS = {
     "compile": "Write a workflow as one Kubeflow Pipelines YAML.",
     "check": "Find everything that is wrong, before anything runs.",
     "graph": "Draw a workflow, or a run of it.",
+    "image": "Build an image with what the project's tasks import.",
     "config": "Show each value of the configuration, and where it came from.",
     "completion": "Print the script that completes `grandpa` in a shell.",
 }
