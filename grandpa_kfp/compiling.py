@@ -54,7 +54,7 @@ def upload_code(compiled: Compiled, options: CompileOptions) -> Compiled:
     return replace(compiled, notes=(*compiled.notes, *notes))
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Writes the file whole or not at all; what was there stays until the new one is complete.
 
     Raises CompileError where it cannot be written.
@@ -63,8 +63,8 @@ def write_whole(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
             os.chmod(temporary, _mode(path))
             os.replace(temporary, path)
         except BaseException:

@@ -175,7 +175,10 @@ class Tracer:
         task = scope.prefix + name
         shape = definition.shape(method)
         if kwargs or not shape.least <= len(args) <= shape.most:
-            definition.check(task, method, len(args), kwargs, bound=bound)
+            try:
+                definition.check(task, method, len(args), kwargs, bound=bound)
+            except TraceError as error:  # told with all others when the trace has ended
+                self.faults.append(str(error))
         if shape.files:
             kwargs = shape.with_files(len(args), kwargs)
         receiver = "" if instance is None else self.instance(instance)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-
-from grandpa_kfp_runtime.errors import LoadError
 
 from ..drawing import FORMATS
 from .parameters import parameter_options
@@ -140,15 +138,14 @@ def _write(data: str | bytes, output: Path | None, format_: str) -> None:
     if output is None:
         if isinstance(data, bytes) and sys.stdout.isatty():
             raise click.UsageError("a picture on a terminal cannot be read; name a file: -o graph.png")
-        click.echo(_coloured(data) if format_ == "text" else data, nl=isinstance(data, str) and not data.endswith("\n"))
+        click.echo(data, nl=isinstance(data, str) and not data.endswith("\n"))
         return
-    write_file(output, data.encode() if isinstance(data, str) else data)
+    from ..compiling import write_whole
+
+    write_whole(output, data)
     from ..drawing.words import size_text
     from .failures import styled
 
     size = size_text(output.stat().st_size)
     click.echo(f"{styled(str(output), 'green', bold=True)}: {format_}, {size}", err=True)
 
-
-def write_file(path: Path, data: bytes) -> None:
-    """The whole file or none. Raises LoadError where it cannot be written."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from grandpa_kfp_compiler.graph import Graph
+from grandpa_kfp_compiler.graph import NO_OPTIONS, Graph, Options
 
 from ..code_names import named_values, plain
 from .model import Inside
@@ -41,6 +41,19 @@ def body_refs(target: Any) -> tuple[Inside, ...]:
     return _Opener().open(target, (id(plain(target)),))
 
 
+def nodes_inside(target: Any) -> Iterator[tuple[str, Options]]:
+    """Every node that the body of a function or class may call, bodies inside bodies included, and its options."""
+    waiting, seen = [target], {id(plain(target))}
+    while waiting:
+        body = waiting.pop()
+        for found in _references(plain(body)) if body is not None else ():
+            if id(plain(found.target)) not in seen:
+                seen.add(id(plain(found.target)))
+                waiting.append(found.target)
+                if found.kind == "node":
+                    yield found.name, found.options
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """A node or component that a name means."""
@@ -48,6 +61,7 @@ class _Found:
     name: str
     kind: str
     target: Any
+    options: Options = NO_OPTIONS
 
 
 class _Opener:
@@ -90,9 +104,9 @@ def _as_node(value: Any) -> _Found | None:
 
     if isinstance(value, Instance):
         definition = object.__getattribute__(value, "_definition")
-        return _Found(definition.name, "node", definition.target)
+        return _Found(definition.name, "node", definition.target, definition.options)
     if isinstance(value, FunctionNode):
-        return _Found(value._definition.name, "node", value._definition.target)
+        return _Found(value._definition.name, "node", value._definition.target, value._definition.options)
     if isinstance(value, ComponentFunction):
         return _Found(value._name, "component", value._function)
     if isinstance(value, WorkflowFunction):

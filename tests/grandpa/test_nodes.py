@@ -197,21 +197,29 @@ def test_what_cannot_be_a_node(target):
 @pytest.mark.parametrize("traced", [False, True])
 def test_arguments_are_checked_at_the_call(call, message, traced):
     """The task, the place, what is wrong, what the node takes."""
-    with pytest.raises(TraceError, match=r"^\S+ \(tests/grandpa/test_nodes\.py:\d+\): ") as caught:
+    with pytest.raises(
+        GraphError if traced else TraceError, match=r"^\S+ \(tests/grandpa/test_nodes\.py:\d+\): "
+    ) as caught:
         trace(Workflow(lambda: call())) if traced else call()
     assert message in str(caught.value)
 
 
-def test_a_missing_argument_names_the_task():
-    """The task's id, counted."""
+def test_all_wrong_calls_are_told_at_once():
+    """A missing argument names the task's id, counted; the next wrong call is told too."""
 
     @Workflow
     def pipeline():
         subtract(1, 2)
         subtract(1)
+        subtract(1, 2, 3)
 
-    with pytest.raises(TraceError, match=r"^subtract-2 \(tests/grandpa/test_nodes\.py:\d+\): argument b is missing"):
+    with pytest.raises(GraphError) as caught:
         trace(pipeline)
+    missing, surplus = caught.value.faults
+    assert missing.startswith("subtract-2 (tests/grandpa/test_nodes.py:")
+    assert "argument b is missing" in missing
+    assert surplus.startswith("subtract-3 (tests/grandpa/test_nodes.py:")
+    assert "3 arguments" in surplus
 
 
 def test_order_and_names_are_kept():
