@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from grandpa_kfp_runtime.errors import GrandpaError, LoadError
+from grandpa_kfp_runtime.code.project import main_file
+from grandpa_kfp_runtime.errors import LoadError
 
 from .loading import find_workflow, refuse_while_loading
 
@@ -26,23 +27,18 @@ def launch(workflow: Any = None) -> None:
     from .cli import main
     from .cli.failures import leave
     from .cli.sources import Launched
-    from .loading import main_file
 
     file = main_file()
     if file is None:
         raise LoadError("launch() is for a script started as `python pipeline.py`; here use run(workflow) instead")
-    module = sys.modules["__main__"]
-    try:
+
+    def start() -> None:
+        module = sys.modules["__main__"]
         chosen = find_workflow(module) if workflow is None else workflow
-    except GrandpaError as error:
-        leave(lambda error=error: _raise(error))
-        return
-    name = next((name for name, value in vars(module).items() if value is chosen), "")
-    main(_with_verb(sys.argv[1:]), Launched(file, name, chosen))
+        name = next((name for name, value in vars(module).items() if value is chosen), "")
+        main(_with_verb(sys.argv[1:]), Launched(file, name, chosen))
 
-
-def _raise(error: GrandpaError) -> None:
-    raise error
+    leave(start)
 
 
 def _with_verb(args: list[str]) -> list[str]:

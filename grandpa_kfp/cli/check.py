@@ -27,7 +27,7 @@ Examples:
 @parameter_options
 @profile_option
 @click.pass_context
-def command(ctx: click.Context, spec: str, pairs: Any, params_file: Any, profile: str | None) -> None:
+def command(ctx: click.Context, /, spec: str, pairs: Any, params_file: Any, profile: str | None) -> None:
     """Find everything that is wrong with a workflow, before anything runs.
 
     Records the graph, checks every call and every edge, packs the code, and compiles it in memory. Tells too

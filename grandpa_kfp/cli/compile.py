@@ -52,6 +52,7 @@ Examples:
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     spec: str,
     output: str | None,
     pairs: Any,

@@ -55,7 +55,7 @@ Examples:
 @click.option("--pull-policy", metavar="WHEN", help="Always, IfNotPresent or Never.")
 @click.option("--include", multiple=True, metavar="GLOB", help="More files of the project to carry along.")
 @click.pass_context
-def command(ctx: click.Context, spec: str, pairs: Any, params_file: Any, **options: Any) -> None:
+def command(ctx: click.Context, /, spec: str, pairs: Any, params_file: Any, **options: Any) -> None:
     """Deploy a workflow to a Kubeflow Pipelines server and start a run of it.
 
     Everything that can be checked is checked before anything is sent. The pipeline gets a new version only when
@@ -90,7 +90,7 @@ def command(ctx: click.Context, spec: str, pairs: Any, params_file: Any, **optio
         _ended(run)
 
 
-def _chosen(ctx: click.Context, spec: str, pairs: Any, params_file: Any, options: dict[str, Any]) -> Any:
+def _chosen(ctx: click.Context, /, spec: str, pairs: Any, params_file: Any, options: dict[str, Any]) -> Any:
     """The workflow, its parameters, the settings, and what `deploy` is called with."""
     from dataclasses import asdict
 

@@ -49,7 +49,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print the value as JSON.")
 @click.option("--record/--no-record", default=None, help="Without: leave nothing in .grandpa/, no record, no values.")
 @click.pass_context
-def command(ctx: click.Context, spec: str, **options: Any) -> None:
+def command(ctx: click.Context, /, spec: str, **options: Any) -> None:
     """Run a workflow here and print its value.
 
     FILE is a Python file, a graph file, or a YAML that `grandpa compile` wrote, of which each task then runs

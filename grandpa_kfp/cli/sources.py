@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -16,6 +16,11 @@ from .completing import complete_file
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    TextType = click.ParamType[str]
+else:
+    TextType = click.ParamType  # older releases of click know no type argument
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
 YAML_SUFFIXES = (".yaml", ".yml")
 
 
@@ -102,7 +107,7 @@ def load(source: Source, launched: Launched | None, *, live: bool = False) -> An
 # --- the argument, and help that knows the file ----------------------------------------------------
 
 
-class FileType(click.ParamType):
+class FileType(TextType):
     """FILE[:NAME]; checked when it is loaded, so that `--help` works without it."""
 
     name = "file"
@@ -111,7 +116,7 @@ class FileType(click.ParamType):
         return complete_file(incomplete)
 
 
-def file_argument(required: bool = True) -> Any:
+def file_argument(required: bool = True) -> Callable[[Command], Command]:
     """The argument FILE[:NAME]."""
     return click.argument("spec", metavar="FILE[:NAME]", type=FileType(), required=required)
 
