@@ -26,6 +26,7 @@ ENV_STORE = "GRANDPA_STORE"  # takes the place of --store, so that one YAML runs
 ENV_ACCESS_KEY = "GRANDPA_STORE_ACCESS_KEY"
 ENV_SECRET_KEY = "GRANDPA_STORE_SECRET_KEY"
 ENV_SESSION_TOKEN = "GRANDPA_STORE_SESSION_TOKEN"  # temporary credentials have one, others none
+ENV_STORE_PATIENCE_S = "GRANDPA_STORE_PATIENCE_S"  # how long a request is repeated while the server is gone
 ENV_INLINE_BYTES = "GRANDPA_INLINE_BYTES"  # largest handle that may be the value itself
 ENV_REDACT = "GRANDPA_REDACT"  # names of environment variables whose values are secrets, `A,B`
 ENV_PACKAGES = "GRANDPA_PACKAGES"  # JSON list of requirements that the node asks for; `--bootstrap` installs them

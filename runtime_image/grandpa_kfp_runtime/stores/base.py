@@ -115,10 +115,14 @@ def record_path(path: str) -> str:
 def check_content(key: str, data: Buffer, where: str) -> None:
     """Raises ObjectCorrupt, naming the key, where the bytes are not those that the key names."""
     if key_of(data) != key:
-        raise ObjectCorrupt(
-            f"object {key} is damaged: the {len(view(data)):,} bytes at {where} have another SHA-256; "
-            "remove it there and run the task that made it again"
-        )
+        raise damaged(key, len(view(data)), where)
+
+
+def damaged(key: str, size: int, where: str) -> ObjectCorrupt:
+    return ObjectCorrupt(
+        f"object {key} is damaged: the {size:,} bytes at {where} have another SHA-256; "
+        "remove it there and run the task that made it again"
+    )
 
 
 def check_reachable(store: Store) -> None:

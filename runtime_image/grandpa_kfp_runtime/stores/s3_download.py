@@ -1,0 +1,141 @@
+"""Reading one object by ranges side by side, straight to where it stays, hashed while the rest is on its way."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import re
+import tempfile
+import threading
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeAlias
+
+from ..errors import StoreError
+from .s3_bucket import Bucket
+from .s3_errors import MISSING, code_of
+from .s3_transfer import side_by_side
+
+RANGE_BYTES = 16 * 1024 * 1024
+"""One GET asks for so much."""
+MAP_FROM_BYTES = 1024 * 1024
+"""Larger objects get pages of their own, huge ones where the system has them: half the time of small ones."""
+FILE_FROM_BYTES = 512 * 1024 * 1024
+"""Larger ones lie in a temporary file, which the system may write out where memory gets scarce."""
+_CHUNK_BYTES = 1024 * 1024
+
+Space: TypeAlias = "bytearray | mmap.mmap"
+
+
+def get(bucket: Bucket, name: str) -> tuple[Space, bytes] | None:
+    """The object's bytes and their SHA-256, None where nothing is."""
+    return _Download(bucket, name).run()
+
+
+class _Download:
+    """An object on its way here."""
+
+    def __init__(self, bucket: Bucket, name: str) -> None:
+        self._bucket = bucket
+        self._name = name
+        self._stop = threading.Event()
+        self._size = 0
+        self._target = memoryview(b"")
+
+    def run(self) -> tuple[Space, bytes] | None:
+        """The first range tells the size; the others begin while it is still on its way."""
+        try:
+            first = self._bucket.call(partial(self._ask, 0, RANGE_BYTES))
+        except Exception as error:
+            if code_of(error) in MISSING:
+                return None
+            if code_of(error) == "InvalidRange":  # an object of no bytes has none
+                return bytearray(), hashlib.sha256().digest()
+            raise
+        try:
+            self._size = _whole_size(first)
+            made = space(self._size)
+            self._target = memoryview(made)
+            return made, self._receive(first)
+        finally:
+            first.close()
+            self._target.release()
+
+    def _receive(self, first: Any) -> bytes:
+        end = self._size if first.status == 200 else min(RANGE_BYTES, self._size)
+        digest = hashlib.sha256()
+        with side_by_side(self._fill, range(end, self._size, RANGE_BYTES), self._stop) as others:
+            self._fill(0, end, first)
+            digest.update(self._target[:end])
+            for start, stop in others:
+                digest.update(self._target[start:stop])
+        return digest.digest()
+
+    def _fill(self, start: int, end: int = 0, response: Any = None) -> tuple[int, int]:
+        """Fills one range, going on after an interruption where it stopped."""
+        end = end or min(start + RANGE_BYTES, self._size)
+        at = start
+
+        def read() -> None:
+            nonlocal at, response
+            here = response or self._ask(at, end)
+            response = None
+            try:
+                while at < end:
+                    chunk = here.read(min(_CHUNK_BYTES, end - at), decode_content=False)
+                    if not chunk:
+                        raise ConnectionResetError(f"the answer ended {end - at} bytes early")
+                    self._target[at : at + len(chunk)] = chunk
+                    at += len(chunk)
+            except BaseException:
+                here.close()  # else the rest of this answer would be taken for the next one's beginning
+                raise
+            finally:
+                here.release_conn()
+
+        self._bucket.call(read, self._stop)
+        return start, end
+
+    def _ask(self, start: int, end: int) -> Any:
+        response = self._bucket.client.get_object(
+            bucket_name=self._bucket.name, object_name=self._name, offset=start, length=end - start
+        )
+        if self._size and ((response.status == 200 and start) or _whole_size(response) != self._size):
+            response.close()
+            raise StoreError(
+                f"the server sent another object than was asked for: {self._name} in bucket {self._bucket.name} was "
+                "replaced meanwhile, or the server knows no ranged reads, which large objects need"
+            )
+        return response
+
+
+def space(size: int) -> Space:
+    """Memory for an object, writable, the caller's own."""
+    if size < MAP_FROM_BYTES:
+        return bytearray(size)
+    if size >= FILE_FROM_BYTES:
+        with suppress(OSError), tempfile.TemporaryFile() as file:  # else no disk to write to: memory it is
+            _allocate(file.fileno(), size)
+            return mmap.mmap(file.fileno(), size)  # the file has no name, so nobody else sees it
+    if not hasattr(mmap, "MAP_ANONYMOUS"):
+        return mmap.mmap(-1, size)
+    made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel built without them
+            made.madvise(mmap.MADV_HUGEPAGE)
+    return made
+
+
+def _allocate(file: int, size: int) -> None:
+    """Takes the disk's space now: where it is full, writing to a page of it later would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:
+        os.truncate(file, size)
+
+
+def _whole_size(response: Any) -> int:
+    """The object's size: `Content-Range: bytes 0-99/12345` where a range came, else what came is all."""
+    found = re.fullmatch(r"bytes \d+-\d+/(\d+)", response.headers.get("Content-Range", ""))
+    return int(found[1] if found else response.headers["Content-Length"])
