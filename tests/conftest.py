@@ -1,8 +1,11 @@
-"""What all tests share: `--update` for golden files, servers last."""
+"""What all tests share: `--update` for golden files, servers last, a project of the test's own."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from command_line import Project
 
 pytest_plugins = ["servers"]  # tests/ is on pytest's own path
 
@@ -16,3 +19,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: (item.get_closest_marker("server") is not None, item.get_closest_marker("slow") is not None)
     )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return Project(folder)

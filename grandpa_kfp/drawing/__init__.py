@@ -2,6 +2,7 @@
 
     model.py      what a drawing shows: boxes inside boxes, tasks, ovals, arrows
     body_refs.py  the nodes that a node's body refers to, found without running it
+    code_names.py what a function names, found in its compiled code
     text.py  mermaid.py  dot.py  svg.py  png.py    one format each
     layout.py  blocks.py    places and sizes, for SVG
     words.py  palette.py    values as few characters; colours

@@ -13,7 +13,7 @@ from typing import Any
 
 from grandpa_kfp_compiler.graph import NO_OPTIONS, Graph, Options
 
-from ..code_names import named_values, plain
+from .code_names import named_values, plain
 from .model import Inside
 
 _DEEPEST = 12

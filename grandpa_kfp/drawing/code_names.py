@@ -2,7 +2,7 @@
 
 Names are followed as Python would: globals, closures, `module.name`, `self.name`, imports inside the body
 (of modules that are loaded already), helper functions of the project. A drawing asks for the nodes among
-the values, `check` for the packages they come from.
+the values, `check` for those that ask for more than their task has.
 """
 
 from __future__ import annotations
