@@ -5,10 +5,13 @@ BIN     = $(VENV)/bin
 PYTEST  = $(BIN)/python -m pytest
 MINIO_VERSION = v0.0.0-20260212201848-7aac2a2c5b7c
 CACHE   = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/grandpa-kfp-dev
+REGISTRY_VERSION = v3.0.0
+BASE_IMAGE ?= python:3.12-slim
+IMAGE   ?= grandpa-kfp-runtime:dev
 PYTHONS ?= 3.10 3.11 3.12 3.13
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-local test-quick test-wheel test-all-pythons check format bench bench-quick minio clean
+.PHONY: help image test-docker registry install run test test-local test-quick test-wheel test-all-pythons check format bench bench-quick minio clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -31,14 +34,17 @@ run: install ## run the digits sample here, compile it, run the compiled YAML
 	@$(BIN)/grandpa run build/digits.yaml
 	@echo '== Results: build/digits.yaml is ready to upload; values and records of both runs are in .grandpa/'
 
-test: install minio ## every test: first what needs no server, then what does
-	$(PYTEST)
+test: install minio ## every test but those in containers: first what needs no server, then what does
+	$(PYTEST) -m 'not docker'
 
 test-local: install ## the tests that need no server
 	$(PYTEST) -m 'not server'
 
 test-quick: install ## neither servers nor slow ones
 	$(PYTEST) -m 'not server and not slow'
+
+test-docker: install minio registry ## the tests in containers; starts Docker where that can be done, and stops it again
+	$(BIN)/python tests/docker_machine.py $(PYTEST) -m docker tests/docker
 
 test-wheel: install ## the tests on a wheel in a clean environment: an editable install hides missing files
 	@rm -rf build/wheel build/wheel-env
@@ -66,6 +72,11 @@ format: install ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# docker builds by buildx unless told otherwise; plain instructions need no more than Docker itself
+image: export DOCKER_BUILDKIT ?= $(shell docker buildx version >/dev/null 2>&1 && echo 1 || echo 0)
+image: ## the runtime image $(IMAGE), on BASE_IMAGE=python:3.12-slim or another
+	docker build $(BUILD_OPTIONS) --build-arg BASE_IMAGE=$(BASE_IMAGE) --tag $(IMAGE) .
+
 bench: install ## every benchmark beside its peers, results to benchmarks/results
 	$(BIN)/python benchmarks/compile.py
 
@@ -78,6 +89,13 @@ minio: ## a real MinIO server for the tests, built once into the user's cache
 	  echo 'building MinIO once (some minutes)'; \
 	  GOBIN=$(CACHE)/bin go install github.com/minio/minio@$(MINIO_VERSION); \
 	else echo 'no MinIO and no Go to build it with: the tests that need it will be skipped'; fi
+
+registry: ## a real image registry for the tests, built once into the user's cache
+	@if [ -x $(CACHE)/bin/registry ]; then :; \
+	elif command -v go >/dev/null; then \
+	  echo 'building the registry once (a minute or two)'; \
+	  GOBIN=$(CACHE)/bin go install github.com/distribution/distribution/v3/cmd/registry@$(REGISTRY_VERSION); \
+	else echo 'no registry and no Go to build it with: the tests that need it will be skipped'; fi
 
 clean: ## remove what the targets made, the environment too
 	rm -rf build .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
