@@ -179,7 +179,7 @@ def find_workflow(module: ModuleType, name: str | None = None) -> Any:
     shown = Path(module.__file__ or module.__name__).name
     if name:
         return _named(module, name, shown)
-    found = _workflows(module)
+    found = workflows_in(module)
     if len(found) == 1:
         return next(iter(found.values()))
     if found:
@@ -219,7 +219,7 @@ def _is_marked(value: Any, module: ModuleType) -> bool:
     return _is_target(value) and getattr(value, "__module__", None) == module.__name__
 
 
-def _workflows(module: ModuleType) -> dict[str, Any]:
+def workflows_in(module: ModuleType) -> dict[str, Any]:
     """The module's own workflows by name, each once; imported ones only where it has none."""
     found: dict[str, Any] = {}
     for key, value in vars(module).items():
