@@ -208,12 +208,11 @@ class Pods:
         from grandpa_kfp_runtime.launch.task_code import open_code
 
         env = next((dict(task.container.env) for task in self._pipeline.tasks if task.container is not None), {})
-        loader = getattr(open_code(env, self._place.store, self._place.folder / "code"), "__self__", None)
+        code = open_code(env, self._place.store, self._place.folder / "code")
         try:
             yield
         finally:
-            if loader is not None:
-                loader.close()
+            code.close()
 
 
 def _open(store: Store | str | Path | None, root: Path) -> Store:

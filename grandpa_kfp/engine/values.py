@@ -18,6 +18,7 @@ from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
 
 from grandpa_kfp_compiler.graph import Constant
+from grandpa_kfp_runtime.code.class_fingerprints import class_fingerprint
 from grandpa_kfp_runtime.errors import CodecError, ObjectGone, StoreError
 from grandpa_kfp_runtime.stores.base import Store
 from grandpa_kfp_runtime.values.codecs import Encoded, decode, encode
@@ -177,7 +178,8 @@ class Values:
         return decode(encoded, scratch=None if _is_plain(encoded) else scratch())
 
     def _encode(self, slot: _Slot, name: str, value: Any, alone: bool) -> None:
-        encoded = encode(value, name=name, here=True)
+        asked = class_fingerprint if self._writable else None  # it is part of a key, and only a store has keys
+        encoded = encode(value, name=name, here=True, class_fingerprint=asked)
         if not _is_plain(encoded):  # frames of other codecs may show files, which someone may overwrite
             slot.handle = self._keep(encoded)
         elif alone:
@@ -210,7 +212,7 @@ class Values:
         encoded = slot.encoded
         try:
             if encoded is None or encoded.codec == "json" or _names_main(encoded):
-                return to_handle(value, self._store, name=name)
+                return to_handle(value, self._store, name=name, class_fingerprint=class_fingerprint)
             return f"@{self._store.write(pack(encoded))}"
         except StoreError as error:
             self._give_up(error)

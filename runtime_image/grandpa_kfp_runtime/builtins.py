@@ -7,10 +7,11 @@ Called with values, as the local engine does, each is a plain function. In a con
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from .stores.base import Store
 from .values.handles import from_handle, read_handles, to_handle, write_handles
+from .values.pickling import ClassFingerprint
 from .values.trees import fill as _fill
 
 
@@ -50,21 +51,28 @@ def fill(skeleton: Any, positions: Sequence[Sequence[int]], values: Sequence[Any
     return _fill(skeleton, [(tuple(at), value) for at, value in zip(positions, values, strict=True)])
 
 
-def gather_handles(handles: Sequence[str], store: Store) -> str:
-    """The handle of the list of these handles' values; no value is read."""
+def gather_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
+    """The handle of the list of these handles' values; no value is read, so no class is asked for."""
     return write_handles(handles, store)
 
 
-def join_handles(handles: Sequence[str], store: Store) -> str:
-    """The handle of one list out of several lists' handles; only a list that was not gathered is read."""
+def join_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
+    """The handle of one list out of several lists' handles; only a list that was not gathered is read.
+
+    class_fingerprint: as in `values.codecs.encode`, for the items of such a list.
+    """
     joined: list[str] = []
     for handle in handles:
         inner = read_handles(handle, store)
-        joined.extend([to_handle(item, store) for item in from_handle(handle, store)] if inner is None else inner)
+        if inner is None:
+            inner = [to_handle(item, store, class_fingerprint=class_fingerprint) for item in from_handle(handle, store)]
+        joined.extend(inner)
     return write_handles(joined, store)
 
 
-BY_HANDLE: Mapping[str, Callable[[Sequence[str], Store], str]] = {
+ByHandle: TypeAlias = "Callable[[Sequence[str], Store, ClassFingerprint | None], str]"
+
+BY_HANDLE: Mapping[str, ByHandle] = {
     f"{__name__}:gather": gather_handles,
     f"{__name__}:join": join_handles,
 }

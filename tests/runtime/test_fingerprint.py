@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from grandpa_kfp_runtime.code.fingerprint import Fingerprints, call_fingerprint, class_fingerprint, fingerprint
+from grandpa_kfp_runtime.code.class_fingerprints import class_fingerprint
+from grandpa_kfp_runtime.code.fingerprint import Fingerprints, call_fingerprint, fingerprint
 from grandpa_kfp_runtime.code.imports import Locator
 
 RUNTIME = Path(__file__).parents[2] / "runtime_image"

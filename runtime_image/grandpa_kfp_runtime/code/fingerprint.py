@@ -8,14 +8,13 @@ node of a graph, the codecs for classes whose objects they store.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import PayloadError
 from .imports import Locator
 from .live import LiveReach
-from .project import is_project_module
 from .reach import Place, digest
 
 
@@ -120,22 +119,6 @@ def file_hash(file: Path | str) -> str:
         raise PayloadError(f"{file}: a data file cannot be read: {error.strerror}") from error
 
 
-_classes: dict[type, str] = {}
-
-
-def class_fingerprint(cls: type) -> str | None:
-    """The fingerprint of a class of the project, None for any other; stored objects carry it."""
-    found = _classes.get(cls)
-    if found is None:
-        import sys
-
-        module = sys.modules.get(cls.__module__)
-        if module is None or not is_project_module(module):
-            return None
-        found = _classes[cls] = Fingerprints().code(cls)
-    return found
-
-
 class _Options:
     """Options given one by one."""
 
@@ -152,6 +135,3 @@ class _Options:
         self.env = env
         self.packages = packages
         self.image = image
-
-
-ClassFingerprint = Callable[[type], "str | None"]

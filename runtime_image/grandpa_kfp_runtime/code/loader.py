@@ -108,6 +108,7 @@ class Loader:
         self._loaded: dict[str, Any] = {}
         self._aside: dict[str, Any] = {}
         self._manifest = self._read_manifest()
+        self._modules = frozenset(self._manifest.get("modules", ()))
         self._open()
 
     def load(self, key: str) -> Any:
@@ -119,11 +120,19 @@ class Loader:
             self._loaded[key] = self._value(key) if key.startswith(_VALUE) else self._reference(key)
         return self._loaded[key]
 
+    def class_fingerprint(self, value: Any) -> str | None:
+        """As `class_fingerprints.class_fingerprint`, for what the zip brought; None for all else."""
+        if getattr(value, "__module__", None) not in self._modules:
+            return None
+        from .class_fingerprints import class_fingerprint
+
+        return class_fingerprint(value)
+
     def close(self) -> None:
         """Takes the folder off `sys.path`, and puts the modules that were set aside back."""
         with suppress(ValueError):
             sys.path.remove(str(self.folder))
-        for name in self._manifest.get("modules", ()):
+        for name in self._modules:
             sys.modules.pop(name, None)
         sys.modules.update(self._aside)
         self._aside = {}
@@ -147,7 +156,7 @@ class Loader:
 
     def _open(self) -> None:
         inside = str(self.folder) + os.sep
-        for name in self._manifest.get("modules", ()):
+        for name in self._modules:
             known = sys.modules.get(name)
             if known is not None and not str(getattr(known, "__file__", None) or "").startswith(inside):
                 self._aside[name] = sys.modules.pop(name)

@@ -23,14 +23,14 @@ from types import FrameType
 from typing import Any
 
 from .. import contract
-from ..builtins import BY_HANDLE
+from ..builtins import BY_HANDLE, ByHandle
 from ..context import TaskContext, activate_process, log_to
 from ..contract import CodeCall, Input, Interface, TaskCall
 from ..errors import GrandpaError, PayloadError, RunCancelled, StoreDenied, StoreUnavailable
 from ..redaction import Redactor
 from ..stores import open_store
-from ..stores.base import Store
 from ..task import perform
+from ..values.pickling import ClassFingerprint
 from .executor_io import PREVIEW_SUFFIX, ExecutorInput, Place, executor_output, write_file, write_preview
 from .inputs import decode_inputs
 from .outputs import Output, store_output, with_preview
@@ -128,28 +128,29 @@ class _Attempt:
     def run(self) -> list[Output]:
         """Everything up to the outputs' objects in the store."""
         check_python(self.env)
-        code = self.folder / "code"
-        load = open_code(self.env, self.store, code)
+        folder = self.folder / "code"
+        code = open_code(self.env, self.store, folder)
         for name in (contract.ENV_CODE, contract.ENV_CODE_SHA256):
             self.env.pop(name, None)  # of no use to the user's code, and children would inherit it
         by_handle = BY_HANDLE.get(self.node)
         if by_handle is not None:
-            return [self._by_handle(by_handle)]
+            return [self._by_handle(by_handle, code.class_fingerprint)]
         self.phase = "code"
         interface = self.call.interface
-        target = load(interface.instances[int(interface.receiver[1:])].node if interface.receiver else self.node)
-        self.where = where_of(target, str(code))
-        values = self._decode(interface, load)
+        target = code.load(interface.instances[int(interface.receiver[1:])].node if interface.receiver else self.node)
+        self.where = where_of(target, str(folder))
+        values = self._decode(interface, code.load)
         self.phase = "body"
         context = TaskContext(self.run_id, self.task, self.name, folder=self.folder / "scratch")
         activate_process(context)
         begun = time.perf_counter()
-        results = perform(self.node, interface, values, load)
+        results = perform(self.node, interface, values, code.load)
         self._say(f"the node took {time.perf_counter() - begun:.3f} s")
         self.phase = "outputs"
         limit = int(self.env.get(contract.ENV_INLINE_BYTES) or contract.INLINE_LIMIT_BYTES)
-        fingerprint = getattr(getattr(load, "__self__", None), "class_fingerprint", None)
-        stored = [store_output(name, value, self.store, limit, fingerprint) for name, value in results.items()]
+        stored = [
+            store_output(name, value, self.store, limit, code.class_fingerprint) for name, value in results.items()
+        ]
         return [with_preview(item, results[item.name], self.given, self.redactor, self._warn) for item in stored]
 
     def leave(self, outputs: Sequence[Output]) -> None:
@@ -226,13 +227,13 @@ class _Attempt:
         folder.mkdir()
         return decode_inputs(interface.inputs, self.given.values, self.store, load, folder, self.run_id, tell)
 
-    def _by_handle(self, run: Callable[[Sequence[str], Store], str]) -> Output:
+    def _by_handle(self, run: ByHandle, class_fingerprint: ClassFingerprint) -> Output:
         self.handles = _handles(self.call.interface, self.given)
         sources = [argument.source for argument in self.call.interface.call.positional]
         missing = [source for source in sources if source not in self.handles]
         if missing:
             raise PayloadError(f"the inputs {', '.join(missing)} are missing in the executor input")
-        handle = run([self.handles[source] for source in sources], self.store)
+        handle = run([self.handles[source] for source in sources], self.store, class_fingerprint)
         (name,) = self.call.interface.outputs
         facts = {"type": "list", "size_bytes": len(handle), "codec": "handles", "key": handle[1:]}
         return Output(name, handle, facts, f"list of {len(sources)} tasks' results")

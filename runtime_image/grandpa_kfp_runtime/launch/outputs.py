@@ -13,6 +13,7 @@ from ..typespec import Json
 from ..values.frames import view
 from ..values.handles import to_handle
 from ..values.objects import read_header
+from ..values.pickling import ClassFingerprint
 from .executor_io import PREVIEW_SUFFIX, ExecutorInput
 
 _INLINE_CODEC = "inline"
@@ -28,7 +29,9 @@ class Output:
     preview: str | None = None
 
 
-def store_output(name: str, value: Any, store: Store, inline_limit: int, class_fingerprint: Any = None) -> Output:
+def store_output(
+    name: str, value: Any, store: Store, inline_limit: int, class_fingerprint: ClassFingerprint | None = None
+) -> Output:
     """Encodes and writes one output. Raises TaskError for a value that cannot be stored; the store's errors."""
     measured = _Measured(store)
     try:

@@ -10,14 +10,17 @@ import inspect
 import os
 import sys
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..contract import ENV_CODE, ENV_CODE_SHA256, ENV_PYTHON, CodeCall
 from ..errors import ObjectGone, PayloadError
 from ..stores.base import Store
 from ..values.handles import from_handle, to_handle
+
+if TYPE_CHECKING:
+    from ..code.loader import Loader
 
 
 def check_python(env: Mapping[str, str]) -> None:
@@ -30,19 +33,19 @@ def check_python(env: Mapping[str, str]) -> None:
         )
 
 
-def open_code(env: Mapping[str, str], store: Store, folder: Path) -> Callable[[str], Any]:
-    """A `load(key)` for the nodes of the task: of the packed code, else of what the image has installed.
+def open_code(env: Mapping[str, str], store: Store, folder: Path) -> Loader | InstalledCode:
+    """The task's code, whose `load(key)` gives its nodes: the packed one, else what the image has installed.
 
     folder: a new one, which the code is unpacked into. Raises PayloadError, ObjectGone.
     """
     text = env.get(ENV_CODE, "")
     if not text:
-        return _installed
+        return InstalledCode()
     from ..code.payload import Loader, decode_code_env, unpack
 
     data = decode_code_env(text) if not text.startswith("@") else _from_store(text, store)
     unpack(data, env.get(ENV_CODE_SHA256, ""), folder)
-    return Loader(folder).load
+    return Loader(folder)
 
 
 def _from_store(text: str, store: Store) -> bytes:
@@ -69,6 +72,19 @@ def put_code(call: CodeCall, env: Mapping[str, str], store: Store) -> str:
     if not data:
         raise PayloadError(f"part {call.part} of {call.parts} of the code is missing: {ENV_CODE} is empty")
     return to_handle(data, store, inline_limit=0, name="the code")
+
+
+class InstalledCode:
+    """What the image has installed, in a loader's place: its classes are no project's, a change is a new image."""
+
+    def load(self, key: str) -> Any:
+        return _installed(key)
+
+    def class_fingerprint(self, _: Any) -> str | None:
+        return None
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
 def _installed(key: str) -> Any:

@@ -16,7 +16,7 @@ from ..errors import CodecError, GrandpaError
 from ..typespec import Json
 from . import files as _files  # noqa: F401  # registers the codec of paths
 from .frames import Frame, own, plain, size_of
-from .pickling import ClassFingerprint, decode_by, dump, load
+from .pickling import ClassFingerprint, decode_by, dump, load, note_class
 from .registry import Codec, Parts, codec_for, codec_named, module_of, register_codec
 from .summaries import summary
 
@@ -63,7 +63,8 @@ def encode(
 
     name: how messages call the value. files: a pathlib.Path stands for what lies there (a task's result),
     else for itself (a constant). here: decoded in this process only, so that classes of `__main__` may go
-    by reference. class_fingerprint: asked for every class that a pickle names; None leaves it out.
+    by reference. class_fingerprint: asked for every class, function and node that a pickle names, and for
+    the type of a registered codec; None leaves it out.
 
     Raises CodecError naming the part that cannot be stored; a Ref inside raises its own TraceError.
 
@@ -81,7 +82,7 @@ def encode(
         return Encoded("json", (json_text(value).encode("ascii"),))
     codec = codec_for(kind)
     if codec is not None and (files or not issubclass(kind, Path)):
-        return _by_codec(codec, value, name)
+        return _by_codec(codec, value, name, class_fingerprint)
     frames, meta, classes = dump(value, name=name, files=files, here=here, fingerprint=class_fingerprint)
     return Encoded("pickle", frames, meta, classes)
 
@@ -165,7 +166,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _by_codec(codec: Codec, value: Any, name: str) -> Encoded:
+def _by_codec(codec: Codec, value: Any, name: str, class_fingerprint: ClassFingerprint | None) -> Encoded:
     try:
         parts = codec.encode(value)
     except CodecError as error:
@@ -176,7 +177,10 @@ def _by_codec(codec: Codec, value: Any, name: str) -> Encoded:
         raise CodecError(f"{name}: the codec {codec.name} failed ({type(error).__name__}: {error})") from error
     module = module_of(codec)
     meta = {**parts.meta, _MODULE: module} if not module.startswith(_OURS) else parts.meta
-    return Encoded(codec.name, tuple(parts.frames), meta)
+    classes: dict[str, str] = {}
+    if class_fingerprint is not None:
+        note_class(codec.type_, class_fingerprint, classes)
+    return Encoded(codec.name, tuple(parts.frames), meta, classes)
 
 
 _OURS = __name__.rpartition(".")[0] + "."

@@ -100,10 +100,17 @@ def read_handles(text: str, store: Store) -> list[str] | None:
     return _handles_of(encoded) if encoded.codec == HANDLES else None
 
 
-def inline_constant(value: Any, *, name: str = "the constant", limit: int | None = CONSTANT_LIMIT_BYTES) -> str:
+def inline_constant(
+    value: Any,
+    *,
+    name: str = "the constant",
+    limit: int | None = CONSTANT_LIMIT_BYTES,
+    class_fingerprint: ClassFingerprint | None = None,
+) -> str:
     """The handle of a constant, which holds all of it. The same text every time.
 
     limit: bytes that the text may have, None for any (a graph file holds constants of every size).
+    class_fingerprint: as in `codecs.encode`; with it the text changes with the project's classes in it.
     Raises CodecError for a constant of more than the limit, and for one that cannot be encoded.
 
     >>> inline_constant([1, 2]), inline_constant((1,))[:15]
@@ -112,7 +119,7 @@ def inline_constant(value: Any, *, name: str = "the constant", limit: int | None
     if is_json_exact(value):
         text = _handle_json(value)
     else:
-        encoded = encode(value, name=name, files=False)
+        encoded = encode(value, name=name, files=False, class_fingerprint=class_fingerprint)
         _check_size(encoded.size_bytes, value, name, limit)
         single = len(encoded.frames) == 1 and not encoded.meta and not encoded.classes
         data = plain(encoded.frames[0]) if single else b"".join(pack(encoded))
@@ -121,7 +128,9 @@ def inline_constant(value: Any, *, name: str = "the constant", limit: int | None
     return text
 
 
-def raw_or_handle(value: Any, *, name: str = "the constant") -> tuple[Literal["raw", "handle"], Any]:
+def raw_or_handle(
+    value: Any, *, name: str = "the constant", class_fingerprint: ClassFingerprint | None = None
+) -> tuple[Literal["raw", "handle"], Any]:
     """How a constant goes into the YAML: as it is where KFP brings it unchanged, else as a handle.
 
     Raw are bool, int up to 2**53, finite float but -0.0, and strings without what KFP, Argo or Kubernetes
@@ -138,7 +147,7 @@ def raw_or_handle(value: Any, *, name: str = "the constant") -> tuple[Literal["r
     if kind is str and not _REWRITTEN.search(value):
         _check_size(len(value.encode()), value, name)
         return "raw", value
-    return "handle", inline_constant(value, name=name)
+    return "handle", inline_constant(value, name=name, class_fingerprint=class_fingerprint)
 
 
 _REWRITTEN = re.compile(

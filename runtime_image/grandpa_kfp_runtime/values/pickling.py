@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
+from ..code.marks import unmarked
 from ..errors import CodecError, GrandpaError
 from ..typespec import Json
 from .by_value import dump_by_value
@@ -24,7 +25,8 @@ from .ordered_sets import dump_ordered, may_hold_sets
 from .registry import Codec, Parts, codec_for, codec_named, module_of
 from .unpicklable import FILES, REFUSED, advice, locate
 
-ClassFingerprint: TypeAlias = "Callable[[type], str | None]"
+ClassFingerprint: TypeAlias = "Callable[[Any], str | None]"
+"""Asked for every class, function and node that a pickle names: the fingerprint of what is the project's own."""
 
 BESIDE_FROM_BYTES = 4096
 """Larger buffers of arrays leave the stream."""
@@ -37,7 +39,7 @@ _LOOK_AT = 1000  # objects looked at when searching for big bytes
 class Dump:
     """One value's pickling: what it collects, and what it was told."""
 
-    __slots__ = ("apart", "beside", "classes", "files", "fingerprint", "here", "kept", "last")
+    __slots__ = ("apart", "beside", "classes", "files", "fingerprint", "here", "kept", "last", "unmarked")
 
     def __init__(self, files: bool, here: bool, fingerprint: ClassFingerprint | None) -> None:
         self.files = files
@@ -48,6 +50,7 @@ class Dump:
         self.kept: dict[int, tuple[int, Any]] = {}
         self.classes: dict[str, str] = {}
         self.last: Any = None
+        self.unmarked: set[type] = set()
 
     def buffer(self, buffer: pickle.PickleBuffer) -> bool:
         """Whether the buffer stays in the stream; called by the pickler."""
@@ -70,14 +73,20 @@ class Dump:
             module = getattr(obj, "__module__", None)
             if module == "__main__" and not self.here:
                 raise _ByValue
-            if self.fingerprint is not None and kind is not types.FunctionType and module != "__main__":
-                found = self.fingerprint(obj)
-                if found is not None:
-                    self.classes[f"{module}:{obj.__qualname__}"] = found
+            if self.fingerprint is not None:
+                note_class(obj, self.fingerprint, self.classes)
+        elif self.fingerprint is not None and kind not in self.unmarked:
+            below = unmarked(obj)
+            if below is obj:
+                self.unmarked.add(kind)
+            else:
+                note_class(below, self.fingerprint, self.classes)
         return NotImplemented
 
     def by_codec(self, codec: Codec, obj: Any) -> Any:
         parts = codec.encode(obj)
+        if self.fingerprint is not None:
+            note_class(codec.type_, self.fingerprint, self.classes)
         first = len(self.apart)
         self.apart.extend(parts.frames)
         return revive, (codec.name, module_of(codec), parts.meta, first, len(parts.frames))
@@ -90,6 +99,13 @@ class Dump:
                 self.apart.append(obj)
             return self.kept[id(obj)][0], kind is bytearray
         return None
+
+
+def note_class(named: Any, fingerprint: ClassFingerprint, classes: dict[str, str]) -> None:
+    """Adds the name and fingerprint of a class or function that a pickle names, where it is the project's."""
+    found = fingerprint(named)
+    if found is not None:
+        classes[f"{named.__module__}:{named.__qualname__}"] = found
 
 
 class _Refused(Exception):
