@@ -24,6 +24,7 @@ from .git import commit_of
 from .preflight import Finding, preflight, raise_errors
 from .reaching import Reached, reach_store
 from .remote import RemoteRun
+from .schedules import create_schedule, cron_line
 from .server import Server
 from .start import DEFAULT_EXPERIMENT, DEFAULT_RUN_NAME, Provenance, ensure_experiment, run_name, start_run
 from .upload import ensure_version, yaml_hash
@@ -100,6 +101,8 @@ def deploy(workflow: Any, params: Mapping[str, Any] | None = None, **options: An
 
     refuse_while_loading("deploy")
     chosen, address, compile_options, rest = _split(options)
+    if chosen.schedule:
+        cron_line(chosen.schedule)
     root = Path(rest["root"]) if rest.get("root") is not None else None
     graph, sent = _graph_and_params(workflow, params or {}, root, rest.get("include", ()))
     compiled = compile_graph(graph, compile_options)
@@ -147,8 +150,6 @@ def _deploy(
     experiment_id = ensure_experiment(server, chosen.experiment)
     planned = replace(planned, version=version.name, uploaded=version.new)
     if chosen.schedule:
-        from .schedules import create_schedule
-
         schedule_id = create_schedule(server, experiment_id, version, name, values, provenance, chosen.schedule)
         return replace(planned, schedule_id=schedule_id)
     run_id = start_run(server, experiment_id, version, name, values, provenance)

@@ -127,13 +127,14 @@ def _has_attempts(part: Mapping[str, Any], containers: list[Mapping[str, Any]]) 
 def _seconds(text: Any) -> float:
     """Seconds since the epoch of an RFC 3339 time; 0 for none, and for the zero time that KFP writes for none.
 
-    >>> _seconds("1970-01-01T00:01:00Z"), _seconds("1970-01-01T00:00:00Z"), _seconds(None)
-    (60.0, 0.0, 0.0)
+    >>> _seconds("1970-01-01T00:01:00.5Z"), _seconds("1970-01-01T00:00:00Z"), _seconds(None)
+    (60.5, 0.0, 0.0)
     """
     if not isinstance(text, str):
         return 0.0
     try:
-        plain = re.sub(r"\.\d+", "", text).replace("Z", "+00:00")
+        plain = re.sub(r"\.(\d+)", lambda found: f".{found[1]:0<6.6}", text)  # Go writes up to nine digits
+        plain = plain.replace("Z", "+00:00")
         return max(0.0, datetime.datetime.fromisoformat(plain).timestamp())
     except ValueError:
         return 0.0

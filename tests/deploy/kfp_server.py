@@ -338,7 +338,7 @@ def _handler(server: KfpServer) -> type[BaseHTTPRequestHandler]:
             text = data if isinstance(data, str) else json.dumps(data)
             self._write(status, text.encode(), "text/plain" if isinstance(data, str) else "application/json")
 
-        do_GET = do_POST = do_DELETE = _serve  # noqa: N815
+        do_GET = do_POST = do_DELETE = _serve
 
         def _read(self) -> Request:
             parts = urlsplit(self.path)
@@ -420,15 +420,15 @@ def running_as_processes(store: str, folder: Any) -> Callable[[KfpServer, dict[s
         params = (run.get("runtime_config") or {}).get("parameters") or {}
 
         def told(event: events.Event) -> None:
+            if isinstance(event, events.RunStarted):  # whoever asked for the run holds the lock until it has begun
+                run["run_id"] = event.run  # the engine's id is in the records that the tasks leave
+                root = {"run_id": event.run, "task_id": "id-root", "display_name": "root", "state": "RUNNING"}
+                run["run_details"]["task_details"] = [root]
+                run["state"] = "RUNNING"
+                began.set()
+                return
             with server.lock:
-                if isinstance(event, events.RunStarted):
-                    run["run_id"] = event.run  # the engine's id is in the records that the tasks leave
-                    run["run_details"]["task_details"] = [
-                        {"run_id": event.run, "task_id": "id-root", "display_name": "root", "state": "RUNNING"}
-                    ]
-                    run["state"] = "RUNNING"
-                    began.set()
-                elif isinstance(event, events.TaskStarted):
+                if isinstance(event, events.TaskStarted):
                     set_task(run, event.task.rpartition("/")[2], "RUNNING")
                 elif isinstance(event, events.TaskFinished):
                     set_task(run, event.task.rpartition("/")[2], "SUCCEEDED")
@@ -443,10 +443,8 @@ def running_as_processes(store: str, folder: Any) -> Callable[[KfpServer, dict[s
                 )
             except TaskError:
                 state = "FAILED"
-            finally:
-                with server.lock:
-                    run["state"], run["finished_at"] = state, now()
-                began.set()
+            with server.lock:
+                run["state"], run["finished_at"] = state, now()
 
         threading.Thread(target=work, daemon=True).start()
         assert began.wait(60)
