@@ -66,6 +66,8 @@ check: install ## format, lint, types, import rule
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@for sample in samples/*/pipeline.py; do $(BIN)/mypy --no-error-summary $$sample || exit 1; done
+	$(BIN)/pyright --pythonpath $(BIN)/python samples
 	$(BIN)/lint-imports
 
 format: install ## format and fix what can be fixed

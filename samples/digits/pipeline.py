@@ -28,15 +28,17 @@ def load() -> tuple[Array, Array]:
     """The 1,797 images of 8 x 8 pixels that scikit-learn brings along."""
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    return digits.data, digits.target
+    images, labels = load_digits(return_X_y=True)
+    return np.asarray(images), np.asarray(labels)
 
 
 @Node(outputs=("train_x", "test_x", "train_y", "test_y"))
 def split(images: Array, labels: Array, test_share: float, seed: int) -> tuple[Array, Array, Array, Array]:
     from sklearn.model_selection import train_test_split
 
-    return tuple(train_test_split(images, labels, test_size=test_share, random_state=seed, stratify=labels))
+    parts = train_test_split(images, labels, test_size=test_share, random_state=seed, stratify=labels)
+    train_x, test_x, train_y, test_y = map(np.asarray, parts)
+    return train_x, test_x, train_y, test_y
 
 
 @Node(cpu="1", memory="1Gi", retries=1)
