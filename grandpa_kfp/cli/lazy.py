@@ -36,6 +36,7 @@ Examples:
   grandpa compile pipeline.py              write pipeline.yaml
   grandpa run pipeline.yaml                run that YAML on this machine
   grandpa graph pipeline.py -o graph.svg   draw it
+  grandpa deploy pipeline.py --wait        run it on a Kubeflow Pipelines server
 """
 
 

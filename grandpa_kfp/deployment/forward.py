@@ -52,6 +52,9 @@ class Cluster:
             config.load_kube_config(name, context=context or None, client_configuration=configuration)
         except config.ConfigException as error:
             raise DeployError(_context_fault(config, name, context, error)) from None
+        except Exception as error:  # the reader trusts the file; its errors may quote lines that hold keys
+            told = f"the kubeconfig {name} cannot be used: it is not of the form of one ({type(error).__name__})"
+            raise DeployError(told) from None
         configuration.retries = False
         return cls(configuration)
 
