@@ -166,8 +166,8 @@ def test_bootstrap_installs_the_pinned_runtime_and_the_packages() -> None:
     assert found.command == BOOTSTRAP_COMMAND
     assert found.args == executor(graph(task)).args
     assert json.loads(dict(found.env)["GRANDPA_PACKAGES"]) == ["grandpa-kfp==0.1.0", "numpy==1.26"]
-    assert not any(mark in word for word in BOOTSTRAP_COMMAND for mark in ("{{", "}}", "$"))
-    compile(BOOTSTRAP_COMMAND[2], "bootstrap", "exec")
+    assert not any(mark in word for word in BOOTSTRAP_COMMAND for mark in ("{{", "}}", "$(", "$$"))
+    compile(BOOTSTRAP_COMMAND[-1], "bootstrap", "exec")
 
 
 @pytest.mark.parametrize(

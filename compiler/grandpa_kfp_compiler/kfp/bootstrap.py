@@ -21,7 +21,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [site, os.environ.get("P
 os.execv(sys.executable, [sys.executable, "-m", "grandpa_kfp_runtime"] + sys.argv[1:])
 """
 
-BOOTSTRAP_COMMAND = ("python", "-c", SCRIPT)
+_FIND_PYTHON = 'command -v python >/dev/null && exec python -c "$0" "$@"; exec python3 -c "$0" "$@"'
+"""Not every image with Python calls it `python`. No `$(` and no `$$`, which Kubernetes replaces."""
+
+BOOTSTRAP_COMMAND = ("sh", "-c", _FIND_PYTHON, SCRIPT)
 
 
 def requirements(version: str, packages: Sequence[str]) -> list[str]:
