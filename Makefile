@@ -79,11 +79,13 @@ image: export DOCKER_BUILDKIT ?= $(shell docker buildx version >/dev/null 2>&1 &
 image: ## the runtime image $(IMAGE), on BASE_IMAGE=python:3.12-slim or another
 	docker build $(BUILD_OPTIONS) --build-arg BASE_IMAGE=$(BASE_IMAGE) --tag $(IMAGE) .
 
-bench: install ## every benchmark beside its peers, results to benchmarks/results
+bench: install minio ## every benchmark beside its peers, results to benchmarks/results
 	$(BIN)/python benchmarks/compile.py
+	$(BIN)/python benchmarks/store.py
 
-bench-quick: install ## the same in under a minute
+bench-quick: install minio ## the same in under a minute
 	$(BIN)/python benchmarks/compile.py --quick
+	$(BIN)/python benchmarks/store.py --quick
 
 minio: ## a real MinIO server for the tests, built once into the user's cache
 	@if [ -x $(CACHE)/bin/minio ] || [ -n "$$GRANDPA_MINIO_BIN" ]; then :; \

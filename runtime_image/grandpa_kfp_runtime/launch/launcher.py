@@ -80,7 +80,7 @@ def run_code(argv: Sequence[str], env: MutableMapping[str, str] = os.environ) ->
     """Puts one part of the workflow's code into the store."""
     try:
         call, _ = CodeCall.from_argv(argv)
-        handle = put_code(call, env, open_store(env.get(contract.ENV_STORE) or call.store))
+        handle = put_code(call, env, open_store(env.get(contract.ENV_STORE) or call.store, patient=True))
     except GrandpaError as error:
         _tell(f"code failed: {error}")
         return error.exit_code
@@ -119,7 +119,7 @@ class _Attempt:
         self.run_id, self.task = place.run_id, place.task
         location = self.env.get(contract.ENV_STORE) or self.call.store
         try:
-            self.store = open_store(location)
+            self.store = open_store(location, patient=True)
         finally:
             hide_credentials(self.env, location)
         self.records = Records(self.store, place, self.name, self.redactor)

@@ -19,10 +19,8 @@ from .s3_transfer import side_by_side
 
 RANGE_BYTES = 16 * 1024 * 1024
 """One GET asks for so much."""
-MAP_FROM_BYTES = 1024 * 1024
-"""Larger objects get pages of their own, huge ones where the system has them: half the time of small ones."""
 FILE_FROM_BYTES = 512 * 1024 * 1024
-"""Larger ones lie in a temporary file, which the system may write out where memory gets scarce."""
+"""Larger objects lie in a temporary file, which the system may write out where memory gets scarce."""
 _CHUNK_BYTES = 1024 * 1024
 
 Space: TypeAlias = "bytearray | mmap.mmap"
@@ -112,19 +110,11 @@ class _Download:
 
 def space(size: int) -> Space:
     """Memory for an object, writable, the caller's own."""
-    if size < MAP_FROM_BYTES:
-        return bytearray(size)
     if size >= FILE_FROM_BYTES:
         with suppress(OSError), tempfile.TemporaryFile() as file:  # else no disk to write to: memory it is
             _allocate(file.fileno(), size)
             return mmap.mmap(file.fileno(), size)  # the file has no name, so nobody else sees it
-    if not hasattr(mmap, "MAP_ANONYMOUS"):
-        return mmap.mmap(-1, size)
-    made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel built without them
-            made.madvise(mmap.MADV_HUGEPAGE)
-    return made
+    return bytearray(size)  # huge pages would halve its cost, or treble it where memory is in pieces
 
 
 def _allocate(file: int, size: int) -> None:
