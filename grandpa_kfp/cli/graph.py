@@ -148,4 +148,3 @@ def _write(data: str | bytes, output: Path | None, format_: str) -> None:
 
     size = size_text(output.stat().st_size)
     click.echo(f"{styled(str(output), 'green', bold=True)}: {format_}, {size}", err=True)
-

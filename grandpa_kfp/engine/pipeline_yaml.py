@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from grandpa_kfp_runtime.contract import RESULT, Input, TaskCall
 from grandpa_kfp_runtime.errors import CodecError, GrandpaError, ParameterError, StoreError, TaskError
@@ -114,13 +114,15 @@ def bind_parameters(pipeline: YamlPipeline, given: Mapping[str, Any]) -> dict[st
 
 
 def _as_kfp(pipeline: YamlPipeline, parameter: YamlParameter, value: Any) -> Json:
-    from grandpa_kfp_runtime.parameters import convert, to_json
+    from grandpa_kfp_runtime.parameters import UnknownClass, convert, no_class, to_json
 
     declared = _declared(pipeline, parameter.name)
     if declared is not None and declared.kind == "json" and declared.type is not None:
         if isinstance(value, str):
             try:
-                convert(json.loads(value), declared.type)
+                convert(json.loads(value), declared.type, no_class)
+                return value
+            except UnknownClass:  # JSON it is; whether it fits, the tasks alone know
                 return value
             except (ValueError, GrandpaError):
                 pass  # not the JSON text of a value, so it is the value itself
@@ -138,18 +140,14 @@ def _as_kfp(pipeline: YamlPipeline, parameter: YamlParameter, value: Any) -> Jso
 
 def _check_fits(value: Json, declared: Input) -> None:
     """Raises ParameterError before anything runs where a task would; of the project's classes the tasks alone know."""
-    from grandpa_kfp_runtime.parameters import convert
+    from grandpa_kfp_runtime.parameters import UnknownClass, convert, no_class
 
     if declared.type is None or declared.path:
         return
     try:
-        convert(value, declared.type, _no_class)
-    except ImportError:
+        convert(value, declared.type, no_class)
+    except UnknownClass:
         return
-
-
-def _no_class(name: str) -> NoReturn:
-    raise ImportError(name)
 
 
 def _declared(pipeline: YamlPipeline, parameter: str) -> Input | None:

@@ -9,11 +9,11 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from grandpa_kfp_runtime import contract
 from grandpa_kfp_runtime.errors import ParameterError
-from grandpa_kfp_runtime.parameters import convert, kfp_type, to_json
+from grandpa_kfp_runtime.parameters import UnknownClass, convert, kfp_type, no_class, to_json
 
 from ..graph import HANDLE, NO_OPTIONS, Call, Constant, Graph, Json, Options, Parameter
 from .faults import Fault, place_of, place_of_graph
@@ -149,23 +149,18 @@ def parameter_mistakes(parameter: Parameter) -> Iterator[str]:
         return  # a value that only the project's own code can decode; it was checked when it was traced
     try:
         value = json.loads(default.handle) if default.handle is not None else default.value
-        in_json = to_json(convert(value, parameter.type, _no_class), parameter.type)
+        in_json = to_json(convert(value, parameter.type, no_class), parameter.type)
     except ParameterError as error:
         yield f"its default {error}"
         return
-    except ImportError:
-        return  # of a class of the project's, which checked it when it was traced
+    except UnknownClass:
+        return  # it was checked when it was traced
     if kfp_type(parameter.type) is not None:
         for number in _big_ints(in_json):
             yield (
                 f"{number} is more than 2**53, up to which Kubeflow's numbers are exact; "
                 "declare it as str, or make the number in a node"
             )
-
-
-def _no_class(name: str) -> NoReturn:
-    """Verifying runs none of the project's code."""
-    raise ImportError(name)
 
 
 def _big_ints(value: Json) -> Iterator[str]:
