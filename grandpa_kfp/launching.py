@@ -43,8 +43,6 @@ def launch(workflow: Any = None) -> None:
 
 def _with_verb(args: list[str]) -> list[str]:
     """The arguments with `run` before them, unless they begin with a verb or ask for help on all verbs."""
-    from .cli.lazy import VERBS
-
-    if args and (args[0] in VERBS or args[0] in ("--help", "-h", "--version")):
+    if args and (not args[0].startswith("-") or args[0] in ("--help", "-h", "--version")):
         return args
     return ["run", *args]

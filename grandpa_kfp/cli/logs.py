@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 _POLL_S = 2.0
 
 
-@click.command(name="logs")
+@click.command(
+    name="logs",
+    epilog="""\b
+Examples:
+  grandpa logs 3f2a                 every task of the run whose id begins so
+  grandpa logs 3f2a train -f        one task, until it has ended
+""",
+)
 @click.argument("run")
 @click.argument("task", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run, or the task, has ended.")

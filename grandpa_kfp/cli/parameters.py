@@ -68,8 +68,9 @@ def parameter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    spec = ctx.params.get("spec")
-    return complete_parameter(spec, incomplete) if spec else []
+    # behind a `-p` without its value click has not come to the arguments yet
+    spec = ctx.params.get("spec") or next(iter(ctx.args), None)
+    return complete_parameter(spec, incomplete) if isinstance(spec, str) else []
 
 
 def given_parameters(

@@ -28,7 +28,14 @@ class Row:
     tags: dict[str, str]
 
 
-@click.command(name="ps")
+@click.command(
+    name="ps",
+    epilog="""\b
+Examples:
+  grandpa ps                        the newest runs here and on the server
+  grandpa ps --remote --tag team=blue
+""",
+)
 @click.option(
     "-n", "most", type=click.IntRange(min=1), default=20, metavar="N", help="How many of each; 20 by default."
 )

@@ -9,7 +9,13 @@ import click
 from .servers import server_options
 
 
-@click.command(name="retry")
+@click.command(
+    name="retry",
+    epilog="""\b
+Examples:
+  grandpa retry 3f2a --wait
+""",
+)
 @click.argument("run")
 @click.option("--wait", is_flag=True, help="Follow the run to its end; the exit code is its outcome.")
 @server_options

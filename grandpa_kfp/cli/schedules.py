@@ -10,7 +10,15 @@ import click
 from .servers import server_options
 
 
-@click.group(name="schedules")
+@click.group(
+    name="schedules",
+    epilog="""\b
+Examples:
+  grandpa schedules ls
+  grandpa schedules pause nightly
+  grandpa schedules rm nightly
+""",
+)
 def command() -> None:
     """List, pause, resume and remove schedules; `grandpa deploy --schedule CRON` makes one."""
 

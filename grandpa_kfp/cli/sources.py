@@ -129,14 +129,14 @@ class WorkflowCommand(click.Command):
         if isinstance(ctx.obj, Launched):
             args = [ctx.obj.spec, *args]
         if {"-h", "--help"} & set(args) and not ctx.resilient_parsing:
-            ctx.meta[_HELP_ON] = self._spec_in(args)
+            ctx.meta[_HELP_ON] = self._spec_in(ctx, args)
         return super().parse_args(ctx, args)
 
-    def _spec_in(self, args: Sequence[str]) -> str | None:
+    def _spec_in(self, ctx: click.Context, args: Sequence[str]) -> str | None:
         """FILE[:NAME] in a command line that asks for help, which click handles before anything else."""
-        probe = click.Context(self, info_name=self.name, resilient_parsing=True)
-        found: str | None = self.make_parser(probe).parse_args(list(args))[0].get("spec")
-        return found
+        probe = click.Context(self, ctx.parent, self.name, resilient_parsing=True)
+        found = self.make_parser(probe).parse_args(list(args))[0].get("spec")
+        return found if isinstance(found, str) else None  # releases of click differ in what stands for nothing
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         pieces = super().collect_usage_pieces(ctx)

@@ -9,7 +9,13 @@ import click
 from .servers import server_options
 
 
-@click.command(name="terminate")
+@click.command(
+    name="terminate",
+    epilog="""\b
+Examples:
+  grandpa terminate 3f2a
+""",
+)
 @click.argument("run")
 @server_options
 def command(run: str, **options: Any) -> None:
