@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .authoring.tracing import trace as trace
     from .authoring.workflows import Workflow as Workflow
     from .deployment.deploying import deploy as deploy
+    from .deployment.inspecting import inspect_run as inspect_run
     from .launching import launch as launch
 
 _ERRORS = (
@@ -59,6 +60,7 @@ _HOMES = {
     "compile": "grandpa_kfp.api",
     "current": "grandpa_kfp_runtime.context",
     "deploy": "grandpa_kfp.deployment.deploying",
+    "inspect_run": "grandpa_kfp.deployment.inspecting",
     "launch": "grandpa_kfp.launching",
     "register_codec": "grandpa_kfp_runtime.values.codecs",
     "resolve": "grandpa_kfp.authoring.growing",

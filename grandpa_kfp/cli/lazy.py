@@ -18,6 +18,7 @@ VERBS = {
     "deploy": "Send a workflow to a Kubeflow Pipelines server and start a run.",
     "ps": "List the newest runs, here and on the server.",
     "logs": "Print what the tasks of a run printed, or follow it.",
+    "inspect": "Show what the tasks of a run took and gave.",
     "retry": "Run what failed in a run once more.",
     "terminate": "End a run on the server.",
     "schedules": "List, pause, resume and remove runs by the clock.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -310,3 +311,13 @@ def test_deploy_from_python_gives_the_run(calc: Project, kfp: KfpServer, tmp_pat
     assert (done.run.state, done.uploaded) == ("SUCCEEDED", True)
     with pytest.raises(DeployError, match="did you mean experiment"):
         grandpa_kfp.deploy(None, experimnt="x")
+
+
+def test_a_script_deploys_itself(calc: Project, kfp: KfpServer) -> None:
+    """`python flow.py deploy`, as any IDE starts it, sends the same pipeline as `grandpa deploy flow.py`."""
+    calc.flow(CALC + '\n    if __name__ == "__main__":\n        from grandpa_kfp import launch\n        launch(calc)\n')
+    command = [sys.executable, "flow.py", "deploy", "--host", kfp.url, "-p", "a=3"]
+    done = subprocess.run(command, cwd=calc.folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert deploy(calc, kfp, "-p", "a=3").code == 0
+    assert (len(kfp.versions), len(kfp.runs)) == (1, 2)

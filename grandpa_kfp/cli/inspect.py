@@ -1,0 +1,79 @@
+"""`grandpa inspect`: what the tasks of a run took and gave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from grandpa_kfp_runtime.errors import GrandpaError
+
+from .servers import SERVER_KEYS, server_options
+
+if TYPE_CHECKING:
+    from ..deployment.inspecting import InspectedRun, InspectedTask, StoredValue
+
+
+@click.command(name="inspect")
+@click.argument("run", required=False, default="")
+@click.argument("task", required=False)
+@click.option("--store", metavar="URI", help="Where the run's values are, where its record does not say.")
+@server_options
+def command(run: str, task: str | None, store: str | None, **options: Any) -> None:
+    """Show inputs and outputs of a run's tasks, with their types, sizes and previews.
+
+    RUN is an id or the beginning of one, of a run on this machine or on the server; by default the newest here.
+    Without TASK a line for each. In Python: inspect_run(RUN).task(TASK).output() loads a value.
+    """
+    from ..config import settings_for
+    from ..deployment.inspecting import inspect_run
+    from .servers import address_of
+
+    settings = settings_for(None, profile=options["profile"], given={name: options[name] for name in SERVER_KEYS})
+    address = address_of(settings, options)
+    chosen = {"endpoint": address.endpoint, "namespace": address.namespace, "context": address.context}
+    uri = store or ""
+    with inspect_run(
+        run, store=uri, secret=settings.get("secret"), ca_cert=address.ca_cert, insecure=address.insecure, **chosen
+    ) as found:
+        click.echo(_of_run(found) if task is None else _of_task(found.task(task)))
+
+
+def _of_run(run: InspectedRun) -> str:
+    from ..drawing.words import seconds_text
+
+    lines = [f"{run.name} ({run.id}) {run.state}"]
+    for task in run.tasks.values():
+        took = f", {seconds_text(task.duration_s)}" if task.duration_s else ""
+        lines.append(f"  {task.name} {task.state}{took}")
+    return "\n".join(lines)
+
+
+def _of_task(task: InspectedTask) -> str:
+    lines = [f"{task.name} {task.state}"]
+    for title, values in (("inputs", task.inputs), ("outputs", task.outputs)):
+        if values:
+            lines.append(f"{title}:")
+            lines += [line for stored in values.values() for line in _told(stored)]
+    if task.report:
+        lines += ["", task.report]
+    return "\n".join(lines)
+
+
+def _told(stored: StoredValue) -> list[str]:
+    """Name, type, size and preview; of a value that cannot be read, why."""
+    from grandpa_kfp_runtime.launch.previews import preview
+    from grandpa_kfp_runtime.values.summaries import summary
+
+    from ..drawing.words import size_text
+
+    try:
+        value = stored.value()
+        head = f"  {stored.name}: {summary(value)}, {size_text(stored.size_bytes)}"
+    except GrandpaError as error:
+        return [f"  {stored.name}: {error}"]
+    try:
+        shown = preview(value).text.splitlines()
+    except Exception as error:  # a user's __repr__ may raise anything; what it is has been said
+        shown = ["", f"(no preview: {type(error).__name__}: {error})"]
+    return [head, *(f"      {line}" for line in shown)] if len(shown) > 1 else [head]
