@@ -24,6 +24,7 @@ PLAIN_BASE = f"grandpa-test-plain:{MINOR}"
 BASE = f"grandpa-test-base:{MINOR}"
 """Python with pip and nothing of ours; with what pip needs on this machine to reach its index."""
 
+_SOCKET = "unix:///var/run/docker.sock"
 _STARTS_WITHIN_S = 30.0
 _PIP_SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT", "PIP_CERT")
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -87,7 +88,7 @@ class _Server:
             self._process = subprocess.Popen(
                 [
                     *("dockerd", "--data-root", str(self._root / "data"), "--exec-root", str(self._root / "exec")),
-                    *("--pidfile", str(pid), "--host", "unix:///var/run/docker.sock"),
+                    *("--pidfile", str(pid), "--host", os.environ.get("DOCKER_HOST", _SOCKET)),
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from grandpa_kfp_runtime.errors import ConfigError
@@ -85,11 +84,13 @@ def _differs_only_in(before: str, after: str, path: KeyPath, value: str) -> bool
 
 
 def _replace(file: Path, text: str) -> None:
+    temporary = file.with_name(f".{file.name}-{os.getpid()}")
     try:
-        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as written:
+        with open(temporary, "w", encoding="utf-8", newline="") as written:
             written.write(text)
-        os.chmod(temporary, file.stat().st_mode & 0o777 if file.exists() else 0o644)
+        if file.exists():
+            os.chmod(temporary, file.stat().st_mode & 0o777)
         os.replace(temporary, file)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from error

@@ -209,7 +209,7 @@ class YamlTasks:
             kind = TaskTimeout if record.get("exception") == TaskTimeout.__name__ else TaskError
             return kind(told, task=attempt.task)
         lines = "\n".join(f"  {line}" for line in text.splitlines()[-_LAST_LINES:])
-        printed = f"; it printed last:\n{lines}\nAll of it is in {attempt.log}" if lines else "; it printed nothing"
+        printed = f"; it printed last:\n{lines}\nAll of it is in {attempt.log}" if lines else ""
         return TaskError(f"{attempt.task} failed: its process {ended.how}{printed}")
 
     def _stored_failures(self, attempt: Attempt) -> list[Any]:

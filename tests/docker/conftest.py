@@ -31,7 +31,17 @@ def base_image() -> str:
 
 
 @pytest.fixture(scope="session")
-def runtime_image(base_image: str) -> str:
+def tidied(base_image: str) -> Iterator[None]:
+    """What tests have built is gone at the end, but for the images that the next session starts from."""
+    yield
+    kept = {machine.BASE, machine.PLAIN_BASE, RUNTIME, DIGITS}
+    made = machine.docker("images", "--format", "{{.Repository}}:{{.Tag}}", "grandpa-test-*").split()
+    for name in sorted(set(made) - kept):
+        machine.docker("rmi", "--force", name)
+
+
+@pytest.fixture(scope="session")
+def runtime_image(base_image: str, tidied: None) -> str:
     """What `make image` builds, on the test's base."""
     done = subprocess.run(
         ["make", "image", f"IMAGE={RUNTIME}", f"BASE_IMAGE={base_image}", "BUILD_OPTIONS=--network host --quiet"],

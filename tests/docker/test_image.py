@@ -117,9 +117,14 @@ def test_the_image_is_no_root_and_keeps_its_hash_seed(runtime_image: str) -> Non
     assert not config["Entrypoint"]
 
 
-def test_a_task_starts_within_a_quarter_of_a_second_of_python(project: Project, runtime_image: str) -> None:
+@pytest.mark.parametrize("store", ["folder", "minio"])
+def test_a_task_starts_within_a_quarter_of_a_second_of_python(
+    store: str, project: Project, runtime_image: str, minio_server: S3Endpoint
+) -> None:
     """The whole of a small task, its code unpacked and its output written, beside `python -c pass`."""
     argv, env = task(project, "adding", runtime_image)
+    if store == "minio":
+        env |= {**minio_server.env, "GRANDPA_STORE": minio_server.uri(minio_server.new_bucket())}
     script = (
         "import json, os, subprocess, sys, time\n"
         "argv, env = json.load(sys.stdin)\n"
@@ -132,8 +137,9 @@ def test_a_task_starts_within_a_quarter_of_a_second_of_python(project: Project, 
         "    return min(times)\n"
         "print(json.dumps([best([sys.executable, '-c', 'pass']), best(argv), open('/scratch/out/result').read()]))\n"
     )
+    options = ("--rm", "--interactive", "--network", "host", *AS_A_POD)
     done = subprocess.run(
-        ["docker", "run", "--rm", "--interactive", *AS_A_POD, runtime_image, "python", "-c", script],
+        ["docker", "run", *options, runtime_image, "python", "-c", script],
         input=json.dumps([argv, env]), capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
