@@ -76,13 +76,23 @@ def tasks_of(data: Mapping[str, Any]) -> list[TaskView]:
     """The user's tasks: KFP also lists the run itself, a driver for each task and each task's container."""
     details = (data.get("run_details") or {}).get("task_details") or []
     by_node = {str(item.get("pod_name") or item.get("task_id")): item for item in details}
+    names = {str(item.get("display_name", "")) for item in details}
     views = []
     for item in details:
         name = str(item.get("display_name", ""))
-        if name == "root" or name.endswith("-driver") or _EXECUTOR.fullmatch(name) or not name:
+        is_driver = name.endswith("-driver") and f"{name}-driver" not in names  # a user's own has a driver itself
+        if not name or name == "root" or is_driver or _EXECUTOR.fullmatch(name) or _is_group(item, by_node):
             continue
         views.append(_view(item, name, list(_containers(item, by_node))))
     return sorted(views, key=lambda view: (view.started or float("inf"), view.name))
+
+
+def _is_group(item: Mapping[str, Any], by_node: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether an entry stands for a DAG inside the pipeline: what it began with is a driver, no container."""
+    children = (
+        by_node.get(str(child.get("pod_name") or child.get("task_id"))) for child in item.get("child_tasks") or []
+    )
+    return any(str(child.get("display_name", "")).endswith("-driver") for child in children if child is not None)
 
 
 def _containers(item: Mapping[str, Any], by_node: Mapping[str, Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -156,3 +156,16 @@ def test_attempts_of_a_retried_task_are_its_pods_and_no_tasks(kfp: KfpServer, se
     end(kfp, "SUCCEEDED")
     tasks = {task.name: task.pods for task in Script().follower(server).wait().tasks}
     assert tasks == {"train": ("try-0", "try-1"), "evaluate": ("evaluate-pod",)}
+
+
+def test_groups_and_drivers_are_no_tasks_but_a_task_may_be_called_driver(kfp: KfpServer, server: Server) -> None:
+    """A DAG within the pipeline is listed like a task; `lr-driver` is a user's own, for it has a driver itself."""
+    run = kfp.runs[RUN]
+    set_task(run, "lr-driver", "SUCCEEDED")
+    run["run_details"]["task_details"] += [
+        {"display_name": "group-1", "task_id": "g", "pod_name": "node-g", "state": "RUNNING",
+         "child_tasks": [{"pod_name": "lr-driver-driver-pod"}]},
+        {"display_name": "group-1-driver", "task_id": "gd", "pod_name": "gd", "child_tasks": [{"pod_name": "node-g"}]},
+    ]  # fmt: skip
+    end(kfp, "SUCCEEDED")
+    assert [task.name for task in Script().follower(server).wait().tasks] == ["lr-driver"]
