@@ -514,7 +514,9 @@ def test_a_worker_imports_the_module_that_registers_a_codec(tmp_path: Path) -> N
         "register_codec(Codec('metre', Metre, enc, dec))\n"
     )
     make = (
-        "import units; from grandpa_kfp_runtime.values.codecs import encode; from grandpa_kfp_runtime.values.objects import pack\n"
+        "import units\n"
+        "from grandpa_kfp_runtime.values.codecs import encode\n"
+        "from grandpa_kfp_runtime.values.objects import pack\n"
         "open('a', 'wb').write(b''.join(pack(encode(units.Metre(4)))))\n"
         "open('b', 'wb').write(b''.join(pack(encode([units.Metre(5)]))))\n"
     )
