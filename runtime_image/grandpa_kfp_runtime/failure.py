@@ -11,7 +11,7 @@ import platform
 import sys
 from collections.abc import Mapping
 from types import FrameType
-from typing import IO, Any
+from typing import Any, Protocol
 
 from . import tracebacks
 from .errors import GrandpaError, RunCancelled, TaskTimeout
@@ -24,6 +24,14 @@ END_MARKER = "-----END GRANDPA FAILURE REPORT-----"
 
 _MESSAGE_LIMIT = 10_000
 _TRACEBACK_LIMIT = 60_000
+
+
+class Stream(Protocol):
+    """What a report can be written to."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> object: ...
 
 
 def report(
@@ -124,7 +132,7 @@ def versions() -> dict[str, str]:
     return {"grandpa-kfp": own, "python": platform.python_version(), "platform": platform.platform(terse=True)}
 
 
-def write_marked(record: Mapping[str, Json], stream: IO[str]) -> None:
+def write_marked(record: Mapping[str, Json], stream: Stream) -> None:
     """The record between two marker lines, for whoever reads the log of a task whose store is down."""
     import json
 

@@ -55,9 +55,9 @@ def run_task(argv: Sequence[str], env: MutableMapping[str, str] = os.environ) ->
     """Runs one task to its end, whatever that is, and says so in every place that should know."""
     attempt = _Attempt(env)
     try:
-        watchdog = Watchdog(_timeout_s(env), attempt.fail)
+        watchdog = Watchdog(_timeout_s(env), attempt.give_up)
     except GrandpaError as error:
-        return attempt.fail(error)
+        return attempt.give_up(error)
     watchdog.start()
     try:
         try:
@@ -210,6 +210,13 @@ class _Attempt:
         if down or self.records is None or not self.records.put_failure(record):
             write_marked(record, _StandardError())
         return int(record["exit_code"])
+
+    def give_up(self, error: BaseException, frame: FrameType | None = None) -> int:
+        """Says how the task failed, for a caller that ends the process with the code that is returned."""
+        try:
+            return self.fail(error, frame)
+        finally:
+            self.close()
 
     def close(self) -> None:
         activate_process(None)

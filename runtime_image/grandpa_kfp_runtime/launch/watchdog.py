@@ -42,7 +42,7 @@ class Watchdog:
             os.set_blocking(descriptor, False)
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        os.register_at_fork(after_in_child=self._forget)
+        os.register_at_fork(before=_hold_signal, after_in_parent=_release_signal, after_in_child=self._forget)
         threading.Thread(target=self._watch, name="grandpa-watchdog", daemon=True).start()
 
     def claim(self) -> bool:
@@ -91,3 +91,18 @@ class Watchdog:
         if signal.getsignal(signal.SIGTERM) == self._on_signal:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _release_signal()
+
+
+_held = threading.local()
+
+
+def _hold_signal() -> None:
+    """Before a fork: a signal to the new child waits until it has forgotten the pipe."""
+    _held.mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+
+def _release_signal() -> None:
+    mask = getattr(_held, "mask", None)  # none for a fork that was under way when the watchdog started
+    if mask is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
