@@ -334,12 +334,14 @@ def sleeping(project: Project, runtime_image: str) -> Any:
     yaml = compiled(project, "sleep_flow", runtime_image)
     argv = [sys.executable, "-c", CONSOLE, "run", yaml, "--engine", "docker", "--threads", "3"]
     process = subprocess.Popen(argv, cwd=project.folder, stderr=subprocess.PIPE, text=True)
-    asleep = 0
+    said: list[str] = []
     assert process.stderr is not None
     for line in process.stderr:
-        asleep += line.endswith("| asleep\n")
-        if asleep == 3:
+        said.append(line)
+        if sum(text.endswith("| asleep\n") for text in said) == 3:
             break
+    else:
+        pytest.fail(f"the run ended with exit code {process.wait()} before its tasks slept:\n{''.join(said)}")
     yield process
     process.kill()
     process.stderr.read()
