@@ -34,9 +34,12 @@ def launch(workflow: Any = None) -> None:
 
     def start() -> None:
         module = sys.modules["__main__"]
-        chosen = find_workflow(module) if workflow is None else workflow
-        name = next((name for name, value in vars(module).items() if value is chosen), "")
-        main(_with_verb(sys.argv[1:]), Launched(file, name, chosen))
+        if workflow is None:
+            launched = Launched(file, workflow=find_workflow(module))
+        else:
+            name = next((name for name, value in vars(module).items() if value is workflow), "")
+            launched = Launched(file, name, workflow)
+        main(_with_verb(sys.argv[1:]), launched)
 
     leave(start)
 

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from ..deployment.inspecting import InspectedRun, InspectedTask, StoredValue
 
 
-@click.command(name="inspect")
+@click.command(
+    name="inspect",
+    epilog="""\b
+Examples:
+  grandpa inspect                   the newest run here, a line a task
+  grandpa inspect 3f2a train        what one task took and gave
+""",
+)
 @click.argument("run", required=False, default="")
 @click.argument("task", required=False)
 @click.option("--store", metavar="URI", help="Where the run's values are, where its record does not say.")

@@ -52,6 +52,8 @@ class CompileOptions:
             raise CompileError(f"pull_policy is Always, IfNotPresent or Never, not {self.pull_policy!r}")
         if type(self.epoch) is not int or self.epoch < 0:
             raise CompileError(f"epoch is a whole number from 0 up, not {self.epoch!r}")
+        if self.python is not None and not _PYTHON.fullmatch(self.python):
+            raise CompileError(f"python is a minor version such as 3.12, not {self.python!r}")
         if self.bootstrap and self.image is None:
             raise CompileError("bootstrap installs into an image of yours: say which, say image='python:3.12-slim'")
         if self.image is not None and not _IMAGE.fullmatch(self.image):
@@ -71,6 +73,7 @@ class CompileOptions:
 
 
 _IMAGE = re.compile(r"[A-Za-z0-9][\w./:@-]*")
+_PYTHON = re.compile(r"\d+\.\d+")
 _SECRET = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _CREDENTIALS = ("access_key", "secret_key", "accesskey", "secretkey", "password", "token")
 
