@@ -131,10 +131,12 @@ def dockerfile(**values: Any) -> str:
 
 
 def _build(context: Path, tag: str, network: str | None) -> None:
-    argv = [command(), "build", "--tag", tag, *(("--network", network) if network else ()), str(context)]
+    env = {**os.environ, **without_newer_builder(os.environ)}
+    older = ["--force-rm"] if env.get("DOCKER_BUILDKIT") == "0" else []  # it leaves the container of a failed step
+    argv = [command(), "build", *older, "--tag", tag, *(("--network", network) if network else ()), str(context)]
     done = subprocess.run(
         argv,
-        env={**os.environ, **without_newer_builder(os.environ)},
+        env=env,
         stdin=subprocess.DEVNULL,
         stdout=2,
     )
