@@ -91,7 +91,7 @@ def settings_for(
     in_force = _profile(profile, environment, [table for _, table in (*of_workflow, project)], configuration)
     layers = [*of_workflow, *([(f"profile {in_force}", configuration.profiles[in_force])] if in_force else []), project]
     chosen = {
-        key.name: _choose(key, given or {}, environment, layers)
+        key.name: _choose(key, given or {}, environment, layers, configuration.root)
         for key in KEYS.values()
         if key.name != "default_profile"
     }
@@ -146,7 +146,7 @@ def _profile(
 
 
 def _choose(
-    key: Key, given: Mapping[str, Any], environment: Mapping[str, Any], layers: Sequence[tuple[str, Table]]
+    key: Key, given: Mapping[str, Any], environment: Mapping[str, Any], layers: Sequence[tuple[str, Table]], root: Path
 ) -> Chosen:
     if given.get(key.name) is not None:
         return Chosen(given[key.name], COMMAND_LINE)
@@ -155,5 +155,12 @@ def _choose(
     for name, table in layers:
         located: Located | None = table.get(key.name)
         if located is not None:
-            return Chosen(located.value, f"{name}, {located.where}")
+            return Chosen(_placed(key, located.value, root), f"{name}, {located.where}")
     return Chosen(key.default, DEFAULT)
+
+
+def _placed(key: Key, value: Any, root: Path) -> Any:
+    """A folder in the file is meant from the project's root, wherever the command is started."""
+    if key.name != "local_store" or ":" in value.partition("/")[0]:
+        return value
+    return str(root / value)
