@@ -79,3 +79,12 @@ def test_every_type_arrives_as_it_is_declared(tmp_path: Path, way: str) -> None:
     assert project.grandpa("run", target).value == DEFAULTS
     given = [word for name, text in GIVEN.items() for word in ("-p", f"{name}={text}")]
     assert project.grandpa("run", target, *given).value == CHANGED
+
+
+def test_help_shows_defaults_as_they_are_given(tmp_path: Path) -> None:
+    """An Enum by the name that `-p` takes, a dataclass with its fields."""
+    project = Project(tmp_path)
+    project.flow(SOURCE)
+    shown = project.grandpa("run", "flow.py", "--help").out
+    assert "mode: Mode = FAST" in shown
+    assert "config: Config = Config(rate=0.1, layers=None)" in shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,7 +199,7 @@ def _of_workflow(item: Any) -> OwnParameter:
 
     from grandpa_kfp_runtime.parameters import loader_of, parse
 
-    default = None if item.default is inspect.Parameter.empty else value_text(item.default, 60)
+    default = None if item.default is inspect.Parameter.empty else _shown(item.default)
     typed = "" if item.type == ANY else str(item.type)
     if item.static:
         typed = f"Static[{typed or 'Any'}]"
@@ -217,6 +217,15 @@ def _of_graph(item: Any) -> OwnParameter:
     spec = ANY if _needs_classes(item.type) else item.type
     typed = "" if item.type == ANY else str(item.type)
     return OwnParameter(item.name, typed, default, item.description, lambda text: parse(text, spec))
+
+
+def _shown(default: Any) -> str:
+    """A default as a person reads it: a member of an Enum by the name that `-p` takes."""
+    import enum
+
+    if isinstance(default, enum.Enum):
+        return default.name
+    return repr(default) if is_dataclass(default) else value_text(default, 60)
 
 
 def _constant(default: Any) -> Constant:
