@@ -66,6 +66,8 @@ def command(
         raise click.UsageError("Missing argument 'FILE[:NAME]'.", ctx)
     if run_id is not None and (pairs or params_file):
         raise click.UsageError("--run draws a run that has been, so -p and --params cannot change it", ctx)
+    if chosen == "png" and output is None and sys.stdout.isatty():
+        raise click.UsageError("a picture on a terminal cannot be read; name a file: -o graph.png", ctx)
     with output_to_stderr():
         run = None if run_id is None else _read_run(spec, run_id)
         graph = _graph_of(spec, ctx.obj, pairs, params_file) if run is None else _graph_of_run(run)
@@ -136,8 +138,6 @@ def _rendered(graph: Graph, run: Run | None, format_: str) -> str | bytes:
 
 def _write(data: str | bytes, output: Path | None, format_: str) -> None:
     if output is None:
-        if isinstance(data, bytes) and sys.stdout.isatty():
-            raise click.UsageError("a picture on a terminal cannot be read; name a file: -o graph.png")
         click.echo(data, nl=isinstance(data, str) and not data.endswith("\n"))
         return
     from ..compiling import write_whole

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
-from html import escape
+from html import escape as escape_html
 
 from .blocks import Block, Line, text_width
 from .layout import BOX_TITLE_SIZE, LABEL_SIZE, Layout, Rectangle, Route, lay_out
@@ -14,6 +15,7 @@ from .palette import BOXES, FAINT, FONT, INK, INSIDE, LINE, PAPER, PARAMETER, RE
 _MARGIN = 20.0
 _TITLE_SIZE, _SUBTITLE_SIZE = 16.0, 11.0
 _HEAD_LENGTH, _HEAD_WIDTH = 7.0, 5.6
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def to_svg(drawing: Drawing) -> str:
@@ -29,7 +31,7 @@ def _paint(drawing: Drawing, layout: Layout) -> Iterator[str]:
     height = math.ceil(layout.height + head + 2 * _MARGIN)
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'role="img" aria-label="{escape(drawing.name)}" font-family="{FONT}">'
+        f'role="img" aria-label="{_escape(drawing.name)}" font-family="{FONT}">'
     )
     yield f'<rect width="{width}" height="{height}" rx="10" fill="{PAPER}"/>'
     yield _text(drawing.name, _MARGIN, _MARGIN + _TITLE_SIZE, _TITLE_SIZE, INK, bold=True, anchor="start")
@@ -42,6 +44,8 @@ def _paint(drawing: Drawing, layout: Layout) -> Iterator[str]:
         yield from _boxes(item, layout, 0)
     for route in layout.routes:
         yield from _arrow(route)
+    for item in drawing.items:
+        yield from _box_titles(item, layout, 0)
     for oval in drawing.parameters:
         yield from _shape("parameter", oval.id, layout, PARAMETER, oval.id)
     for task in drawing.tasks():
@@ -58,12 +62,24 @@ def _boxes(item: Item, layout: Layout, depth: int) -> Iterator[str]:
     if not isinstance(item, Box):
         return
     colours, place = BOXES[depth % len(BOXES)], layout.places[item.id]
-    yield f'<g class="component"><title>{escape(item.id.strip())}</title>'
+    yield f'<g class="component"><title>{_escape(item.id.strip())}</title>'
     yield _rectangle(place, 10, colours)
-    yield _text(item.name, place.x + 12, place.y + 18, BOX_TITLE_SIZE, colours.ink, bold=True, anchor="start")
     yield "</g>"
     for inner in item.items:
         yield from _boxes(inner, layout, depth + 1)
+
+
+def _box_titles(item: Item, layout: Layout, depth: int) -> Iterator[str]:
+    """Over the arrows, which pass between a title's letters otherwise."""
+    if not isinstance(item, Box):
+        return
+    colours, place = BOXES[depth % len(BOXES)], layout.places[item.id]
+    halo = _halo(colours.fill)
+    yield _text(
+        item.name, place.x + 12, place.y + 18, BOX_TITLE_SIZE, colours.ink, bold=True, anchor="start", extra=halo
+    )
+    for inner in item.items:
+        yield from _box_titles(inner, layout, depth + 1)
 
 
 def _task(task: Task, layout: Layout) -> Iterator[str]:
@@ -74,7 +90,7 @@ def _task(task: Task, layout: Layout) -> Iterator[str]:
 
 def _shape(kind: str, id_: str, layout: Layout, colours: Colours, tip: str) -> Iterator[str]:
     place, block = layout.places[id_], layout.blocks[id_]
-    yield f'<g class="{kind}"><title>{escape(tip)}</title>'
+    yield f'<g class="{kind}"><title>{_escape(tip)}</title>'
     yield _rectangle(place, 7 if kind.startswith("task") else place.height / 2, colours)
     yield from _block(block, place.x, place.y)
     yield "</g>"
@@ -99,7 +115,7 @@ def _arrow(route: Route) -> Iterator[str]:
     back_x, back_y = tip_x - along_x * _HEAD_LENGTH, tip_y - along_y * _HEAD_LENGTH
     way = f"M{_pair(points[0])}C{' '.join(map(_pair, points[1:]))}L{_pair((back_x, back_y))}"
     told = f"{arrow.source} → {arrow.target}" + (f": {arrow.label}" if arrow.label else "")
-    yield f'<g class="{"order" if arrow.ordered else "value"}"><title>{escape(told)}</title>'
+    yield f'<g class="{"order" if arrow.ordered else "value"}"><title>{_escape(told)}</title>'
     yield f'<path d="{way}" fill="none" stroke="{LINE}" stroke-width="1.2"{dashed}/>'
     side_x, side_y = -along_y * _HEAD_WIDTH / 2, along_x * _HEAD_WIDTH / 2
     corners = ((tip_x, tip_y), (back_x + side_x, back_y + side_y), (back_x - side_x, back_y - side_y))
@@ -109,8 +125,12 @@ def _arrow(route: Route) -> Iterator[str]:
 def _label(route: Route) -> str:
     assert route.label_at is not None
     x, y = route.label_at
-    halo = f'paint-order="stroke" stroke="{PAPER}" stroke-width="3" stroke-linejoin="round"'
-    return _text(route.arrow.label, x, y + LABEL_SIZE * 0.35, LABEL_SIZE, FAINT, extra=halo)
+    return _text(route.arrow.label, x, y + LABEL_SIZE * 0.35, LABEL_SIZE, FAINT, extra=_halo(PAPER))
+
+
+def _halo(colour: str) -> str:
+    """A rim around letters that stand on a line."""
+    return f'paint-order="stroke" stroke="{colour}" stroke-width="3" stroke-linejoin="round"'
 
 
 def _rectangle(place: Rectangle, radius: float, colours: Colours, *, dashed: bool = False) -> str:
@@ -129,12 +149,12 @@ def _text(
 ) -> str:
     weight = ' font-weight="600"' if bold else ""
     where = f'x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}" font-size="{_number(size)}"'
-    return f'<text {where} fill="{ink}"{weight}{" " if extra else ""}{extra}>{escape(_printable(text))}</text>'
+    return f'<text {where} fill="{ink}"{weight}{" " if extra else ""}{extra}>{_escape(text)}</text>'
 
 
-def _printable(text: str) -> str:
-    """XML holds no control characters."""
-    return "".join(character if character >= " " else " " for character in text)
+def _escape(text: str) -> str:
+    """As text or attribute of XML, which holds no control characters even escaped."""
+    return escape_html(_UNPRINTABLE.sub(" ", text))
 
 
 def _pair(point: tuple[float, float]) -> str:

@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from io import FileIO
@@ -33,8 +34,9 @@ FORMAT = 1
 
 
 def new_id() -> str:
-    """`20261121-034512-ab12`: sorts by time, and two of one second differ."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.urandom(2).hex()}"
+    """`20261121-034512-ab12`: sorts by time, its end are the fractions of the second, in 65,536ths."""
+    now = time.time()
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{int(now % 1 * 65536):04x}"
 
 
 def home(root: Path) -> Path:
@@ -215,7 +217,23 @@ def _task_json(task: TaskRun) -> dict[str, Any]:
 def list_runs(root: Path) -> list[str]:
     """The ids of the runs recorded below a project's root, oldest first."""
     runs = root / ".grandpa" / "runs"
-    return sorted(path.name for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+    if not runs.is_dir():
+        return []
+    known = sorted(path.name for path in runs.iterdir() if path.is_dir())
+    seconds = Counter(name.rpartition("-")[0] for name in known)
+
+    def began(name: str) -> tuple[str, float]:
+        second = name.rpartition("-")[0]
+        return second, _started(runs / name) if seconds[second] > 1 else 0.0  # ids tell no more than the second
+
+    return sorted(known, key=began)
+
+
+def _started(folder: Path) -> float:
+    try:
+        return float(json.loads((folder / "run.json").read_text(encoding="utf-8"))["started"])
+    except (OSError, ValueError, KeyError, TypeError):  # cut short, or a head of another format
+        return 0.0
 
 
 def read_run(root: Path, run_id: str = "") -> Run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from command_line import MARK, Project, says
 
-VERBS = ("run", "compile")
+VERBS = ("run", "compile", "check")
 
 NODES = """
 import contextlib
@@ -308,7 +308,7 @@ def node_line(project: Project) -> str:
 def test_a_constant_that_cannot_be_stored(project: Project, value: str) -> None:
     """The call's line and the argument, by every verb; nothing is written."""
     source = f"{NODES}\n@Workflow\ndef flow():\n    return take({value})  {MARK}\n"
-    refused_everywhere(project, source, "take (", "x", "_thread.lock", verbs=("compile",))
+    refused_everywhere(project, source, "take (", "x", "_thread.lock", verbs=("compile", "check"))
     says(project.grandpa("graph", "flow.py", "-o", "graph.json"), 1, project.line(), "_thread.lock")
     assert not (project.folder / "graph.json").exists()
     says(project.grandpa("run", "flow.py"), 3, project.line(), "_thread.lock")

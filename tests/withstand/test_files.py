@@ -15,7 +15,7 @@ def one(x):
 def flow(x: int = 1):
     return one(x)
 """
-VERBS = ("run", "compile")
+VERBS = ("run", "compile", "check")
 
 BROKEN = {
     "a syntax error": (f"def flow(:  {MARK}\n", "SyntaxError", "def flow(:"),
@@ -73,7 +73,7 @@ def test_a_path_that_is_not_there(project: Project) -> None:
     """With the nearest name, by every verb and for every kind of file."""
     project.flow(GOOD, "pipeline.py")
     before = project.files()
-    for verb in ("run", "compile", "graph"):
+    for verb in (*VERBS, "graph"):
         says(project.grandpa(verb, "pipelin.py"), 1, "pipelin.py does not exist", "did you mean pipeline.py")
         says(project.grandpa(verb, "no/where.py"), 1, "no/where.py does not exist")
         says(project.grandpa(verb, "nowhere.json"), 1, "nowhere.json does not exist")
