@@ -7,11 +7,14 @@ modules that are loaded already), helper functions of the project, components.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from grandpa_kfp_compiler.graph import NO_OPTIONS, Graph, Options
+from grandpa_kfp_runtime.errors import GrandpaError
 
 from .code_names import named_values, plain
 from .model import Inside
@@ -20,8 +23,34 @@ _DEEPEST = 12
 
 
 def insides(graph: Graph) -> dict[str, tuple[Inside, ...]]:
-    """By node key, the nodes in the body of each node of the graph; nothing for nodes without their code."""
-    found = {key: body_refs(node.target) for key, node in graph.nodes().items() if node.target is not None}
+    """By node key, the nodes in the body of each node of the graph; nothing for nodes without their code.
+
+    The code of a graph file is unpacked and imported, as a Python file would be; where that cannot be, for
+    another version of Python say, the graph is drawn without.
+    """
+    if graph.code is not None and any(node.target is None for node in graph.nodes().values()):
+        return _insides_of_file(graph)
+    return _opened({key: node.target for key, node in graph.nodes().items()})
+
+
+def _insides_of_file(graph: Graph) -> dict[str, tuple[Inside, ...]]:
+    from ..engine.targets import Targets
+
+    with tempfile.TemporaryDirectory(prefix="grandpa-graph-") as folder:
+        try:
+            targets = Targets(graph, lambda: Path(folder))
+        except GrandpaError:
+            return {}
+        try:
+            return _opened({key: targets.load(key) for key in graph.nodes()})
+        except GrandpaError:
+            return {}
+        finally:
+            targets.close()
+
+
+def _opened(targets: Mapping[str, Any]) -> dict[str, tuple[Inside, ...]]:
+    found = {key: body_refs(target) for key, target in targets.items() if target is not None}
     return {key: inner for key, inner in found.items() if inner}
 
 

@@ -58,7 +58,7 @@ class _Writer:
         yield (
             f'{indent}  graph [style="rounded,filled", fillcolor="{colours.fill}", color="{colours.border}",'
             f" penwidth=1, margin=14, fontsize=11, labeljust=l, tooltip={_quoted(box.id.strip())},"
-            f' label=<<font color="{colours.ink}"><b>{escape(box.name)}</b></font>>]'
+            f' label=<<font color="{colours.ink}"><b>{_html(box.name)}</b></font>>]'
         )
         for item in box.items:
             yield from self._item(item, indent + "  ", depth + 1)
@@ -66,12 +66,12 @@ class _Writer:
 
     def _task(self, task: Task) -> str:
         colours = colours_of(task.state)
-        rows = [f'<b><font color="{colours.ink}">{escape(task.name)}</font></b>']
+        rows = [f'<b><font color="{colours.ink}">{_html(task.name)}</font></b>']
         if task.call:
-            rows.append(f'<font point-size="10" color="{colours.ink}">{escape(task.call)}</font>')
+            rows.append(f'<font point-size="10" color="{colours.ink}">{_html(task.call)}</font>')
         if task.state is not None:
-            rows.append(f'<font point-size="{_SMALL}" color="{colours.accent}">{escape(task.state.text)}</font>')
-        rows += [f'<font point-size="{_SMALL}" color="{FAINT}">{escape(line)}</font>' for line in task.lines]
+            rows.append(f'<font point-size="{_SMALL}" color="{colours.accent}">{_html(task.state.text)}</font>')
+        rows += [f'<font point-size="{_SMALL}" color="{FAINT}">{_html(line)}</font>' for line in task.lines]
         label = "<br/>".join(rows)
         if task.inside:
             label = _table([label], task.inside)
@@ -79,9 +79,9 @@ class _Writer:
         return f"{self._id(task.id)} [{_filled(colours)}, tooltip={_quoted(tooltip)}, label=<{label}>]"
 
     def _oval(self, oval: Oval, colours: Colours) -> str:
-        label = f'<b><font point-size="10.5" color="{colours.ink}">{escape(oval.name)}</font></b>'
+        label = f'<b><font point-size="10.5" color="{colours.ink}">{_html(oval.name)}</font></b>'
         if oval.detail:
-            label += f'<br/><font point-size="{_SMALL}" color="{FAINT}">{escape(oval.detail)}</font>'
+            label += f'<br/><font point-size="{_SMALL}" color="{FAINT}">{_html(oval.detail)}</font>'
         shape = 'shape=ellipse, style=filled, margin="0.02,0.0", height=0.3'
         return f"{self._id(oval.id)} [{shape}, {_filled(colours)}, tooltip={_quoted(oval.id)}, label=<{label}>]"
 
@@ -98,10 +98,10 @@ class _Writer:
 
 
 def _title(drawing: Drawing) -> str:
-    title = f'<b><font color="{BOXES[0].ink}">{escape(drawing.name)}</font></b>'
+    title = f'<b><font color="{BOXES[0].ink}">{_html(drawing.name)}</font></b>'
     first = drawing.description.partition("\n")[0]
     if first:
-        title += f'<br align="left"/><font point-size="10.5" color="{FAINT}">{escape(first)}</font>'
+        title += f'<br align="left"/><font point-size="10.5" color="{FAINT}">{_html(first)}</font>'
     return f'{title}<br align="left"/> <br align="left"/>'
 
 
@@ -115,7 +115,7 @@ def _table(rows: list[str], inside: tuple[Inside, ...]) -> str:
 
 def _frame(item: Inside) -> str:
     name = f"{item.name} (again)" if item.repeats else item.name
-    text = f'<font point-size="10" color="{INSIDE.ink}">{escape(name)}</font>'
+    text = f'<font point-size="10" color="{INSIDE.ink}">{_html(name)}</font>'
     body = _table([text], item.inside) if item.inside else text
     return (
         f'<table border="1" style="rounded,dashed" color="{INSIDE.border}" bgcolor="{INSIDE.fill}" cellborder="0" '
@@ -125,6 +125,11 @@ def _frame(item: Inside) -> str:
 
 def _filled(colours: Colours) -> str:
     return f'fillcolor="{colours.fill}", color="{colours.border}"'
+
+
+def _html(text: str) -> str:
+    """Text in an HTML label, where Graphviz reads a backslash too (`\\N` is the node's name)."""
+    return escape(text).replace("\\", "&#92;&#92;")
 
 
 def _quoted(text: str) -> str:
