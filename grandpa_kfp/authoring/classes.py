@@ -239,10 +239,11 @@ class Instance(Promise):
         attribute = inspect.getattr_static(definition.target, name, None)
         if hasattr(type(attribute), "__grandpa_bind__"):  # a method that is a node of its own
             return attribute.__grandpa_bind__(self)
+        mark = "mark that method with @Node to call it as a task, or " if inspect.isroutine(attribute) else ""
         raise RefAttributeError(
             f"{here()}: the attribute {name!r} of {self!r} was read, but the object is constructed only when a task "
-            f"runs; read it inside a node that takes the instance; outside a workflow resolve({definition.name}(...)) "
-            "constructs one"
+            f"runs; {mark}read it inside a node that takes the instance; outside a workflow "
+            f"resolve({definition.name}(...)) constructs one"
         )
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:

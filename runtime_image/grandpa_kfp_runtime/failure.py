@@ -222,6 +222,11 @@ def _hint(error: BaseException, in_container: bool) -> str:
             f"the image has no module {name}. From a package: name it in packages=[...] and compile with --bootstrap, "
             "or use an image that has it (image=, --image). A file of the project: name it in include=[...]"
         )
+    if isinstance(error, FileNotFoundError) and in_container:
+        return (
+            "only code travels to a task by itself. A file of the project: pass it as an argument, File(...), or name "
+            "it in include=[...] (grandpa compile --include)"
+        )
     if isinstance(error, MemoryError):
         return 'give the node more memory, @Node(memory="4Gi"), or less data at a time'
     if isinstance(error, TaskTimeout):

@@ -359,13 +359,29 @@ def test_an_attribute_of_an_instance_is_an_attribute_error():
     """hasattr works; dunders raise a plain one."""
     scale = Scale(2)
     assert not hasattr(scale, "factor")
-    with pytest.raises(RefAttributeError):
+    with pytest.raises(RefAttributeError) as read:
         scale.factor  # noqa: B018
+    assert "mark that method" not in str(read.value)
     with pytest.raises(AttributeError) as caught:
         scale.__array__  # noqa: B018
     assert type(caught.value) is AttributeError
     assert copy.deepcopy(scale) is scale
     assert bool(Bare())
+
+
+def test_a_plain_method_of_an_instance_is_told_how_to_become_a_task():
+    """Only `__call__`, `process` and `apply` are tasks without a mark of their own."""
+
+    @Node
+    class Model:
+        def fit(self, x): ...
+
+        @staticmethod
+        def version(): ...
+
+    for name in ("fit", "version"):
+        with pytest.raises(RefAttributeError, match=r"mark that method with @Node to call it as a task"):
+            getattr(Model(), name)
 
 
 def test_a_class_without_a_method_to_call():

@@ -718,7 +718,7 @@ def test_a_file_reaches_its_consumer_as_a_path(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_refused_when_its_value_is_needed(tmp_path: Path) -> None:
     file = File(tmp_path / "later.csv")
-    with pytest.raises(CodecError, match=r"later\.csv does not exist"):
+    with pytest.raises(CodecError, match=r"later\.csv does not exist; File\(\.\.\.\) looks for a relative path"):
         encode(file)
 
 

@@ -222,6 +222,16 @@ def test_a_missing_module_is_told_with_the_way_out(in_container: bool, what: str
     assert "surely_not_there" in text.splitlines()[-1]
 
 
+def test_a_file_that_did_not_travel_is_told_with_the_way_out() -> None:
+    """In a container alone: elsewhere the project's files are all there."""
+    error = failing(Path("surely/not/there.csv").read_text)
+    assert "What to do" not in told(error)
+    hint = told(error, in_container=True).splitlines()[-1]
+    assert hint.startswith("What to do: ")
+    assert "File(...)" in hint
+    assert "include=[...]" in hint
+
+
 def test_summaries_of_inputs_call_none_of_the_users_code() -> None:
     class Model:
         def __repr__(self) -> str:

@@ -66,8 +66,14 @@ class File:
         return File, (str(self.path),)
 
 
-def encode_path(path: Path) -> Parts:
-    """Name, mode and content of what lies at the path. Raises CodecError where nothing does."""
+_ONLY_NAME = "Where only the name is meant, use str(path)"
+
+
+def encode_path(path: Path, missing: str = f"write it before the node returns. {_ONLY_NAME}") -> Parts:
+    """Name, mode and content of what lies at the path. Raises CodecError where nothing does.
+
+    missing: what to do then.
+    """
     absolute = os.path.abspath(path)
     try:
         mode = os.stat(absolute).st_mode
@@ -80,12 +86,9 @@ def encode_path(path: Path) -> Parts:
         with open(absolute, "rb") as file:
             return Parts((_mapped(file),), meta)
     except FileNotFoundError:
-        raise CodecError(f"the path {path} does not exist; write it before the node returns. {_ONLY_NAME}") from None
+        raise CodecError(f"the path {path} does not exist; {missing}") from None
     except OSError as error:
         raise CodecError(f"the path {path} cannot be read: {error.strerror}; {_ONLY_NAME}") from error
-
-
-_ONLY_NAME = "Where only the name is meant, use str(path)"
 
 
 def decode_path(parts: Parts) -> Path:
@@ -202,7 +205,10 @@ def _make_executable(path: Path) -> None:
 
 
 def _encode_file(file: File) -> Parts:
-    return encode_path(file.path)
+    return encode_path(
+        file.path,
+        "File(...) looks for a relative path in the folder of the Python file that calls it, then in the current one",
+    )
 
 
 register_codec(Codec("file", File, _encode_file, decode_path, raw=True))
