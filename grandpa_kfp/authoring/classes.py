@@ -237,8 +237,8 @@ class Instance(Promise):
         if name in definition.methods():
             return functools.partial(_call_method, self, name)
         attribute = inspect.getattr_static(definition.target, name, None)
-        if hasattr(type(attribute), "__grandpa_bind__"):  # a method that is a node of its own
-            return attribute.__grandpa_bind__(self)
+        if hasattr(type(getattr(attribute, "__func__", attribute)), "__grandpa_bind__"):  # a node of its own
+            return attribute.__get__(self, definition.target)
         mark = "mark that method with @Node to call it as a task, or " if inspect.isroutine(attribute) else ""
         raise RefAttributeError(
             f"{here()}: the attribute {name!r} of {self!r} was read, but the object is constructed only when a task "

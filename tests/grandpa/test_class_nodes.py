@@ -384,6 +384,32 @@ def test_a_plain_method_of_an_instance_is_told_how_to_become_a_task():
             getattr(Model(), name)
 
 
+def test_static_and_class_methods_that_are_nodes():
+    """Static ones are called by the instance too; a class method gets the class, never the instance in its place."""
+
+    @Node
+    class Model:
+        @Node
+        @staticmethod
+        def outer(x):
+            return x + 1
+
+        @staticmethod
+        @Node
+        def inner(x):
+            return x + 2
+
+        @Node
+        @classmethod
+        def of_class(cls, x):
+            return isinstance(cls, type)
+
+    assert Model().outer(1).resolve() == 2
+    assert Model().inner(1).resolve() == 3
+    with pytest.raises(TraceError, match="node class Model was passed"):
+        Model().of_class(1)
+
+
 def test_a_class_without_a_method_to_call():
     """It may be passed, not called."""
 
