@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,9 @@ Examples:
 @click.option(
     "-f", "--format", "format_", type=click.Choice(FORMATS), help="By default that of -o's suffix, else text."
 )
+@click.option(
+    "--include", multiple=True, metavar="GLOB", help="More files of the project that a graph file carries along."
+)
 @click.option("--run", "run_id", metavar="RUN", help="Draw a recorded run: its id, the beginning of it, or `last`.")
 @click.pass_context
 def command(
@@ -50,6 +54,7 @@ def command(
     params_file: Path | None,
     output: Path | None,
     format_: str | None,
+    include: tuple[str, ...],
     run_id: str | None,
 ) -> None:
     """Draw a workflow: components as boxes in boxes, tasks, what flows between them.
@@ -70,7 +75,10 @@ def command(
         raise click.UsageError("a picture on a terminal cannot be read; name a file: -o graph.png", ctx)
     with output_to_stderr():
         run = None if run_id is None else _read_run(spec, run_id)
-        graph = _graph_of(spec, ctx.obj, pairs, params_file) if run is None else _graph_of_run(run)
+        if run is not None:
+            graph = _graph_of_run(run)
+        else:
+            graph = _graph_of(spec, ctx.obj, pairs, params_file, include if chosen == "json" else None)
         data = _rendered(graph, run, chosen)
     _write(data, output, chosen)
 
@@ -86,21 +94,35 @@ def _format(format_: str | None, output: Path | None) -> str:
     return found
 
 
-def _graph_of(spec: str | None, launched: Launched | None, pairs: tuple[str, ...], params_file: Path | None) -> Graph:
+def _graph_of(
+    spec: str | None,
+    launched: Launched | None,
+    pairs: tuple[str, ...],
+    params_file: Path | None,
+    include: Sequence[str] | None,
+) -> Graph:
+    """The graph as it is drawn; packed, with the project's `include` too, where `include` is not None."""
     from grandpa_kfp_compiler.graph import Graph
 
     from ..authoring.tracing import trace
+    from ..compiling import packed
+    from .configured import settings_of
     from .parameters import as_workflow, given_parameters, of_target, place_of
     from .sources import load, source_of
 
     assert spec is not None
-    target = load(source_of(spec), launched)
+    source = source_of(spec)
+    target = load(source, launched)
     if isinstance(target, Graph):
         if pairs or params_file:
             raise click.UsageError("a graph file's parameters are set when it is run")
         return target
     workflow = as_workflow(target)
-    return trace(workflow, given_parameters(of_target(target), pairs, params_file, place_of(workflow)))
+    graph = trace(workflow, given_parameters(of_target(target), pairs, params_file, place_of(workflow)))
+    if include is None:
+        return graph
+    settings = settings_of(source, workflow, None, {"include": tuple(include)})
+    return packed(graph, include=settings.given("include").get("include", ()))
 
 
 def _read_run(spec: str | None, run_id: str) -> Run:

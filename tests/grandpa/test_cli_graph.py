@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from command_line import CONSOLE, Project, says
@@ -168,3 +169,27 @@ def test_a_picture_is_not_thrown_at_a_terminal(flow: Project) -> None:
     os.close(master)
     assert done.returncode == 2
     assert "name a file: -o graph.png" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("by", ["option", "configuration"])
+def test_a_graph_file_carries_the_data_files_that_are_asked_for(project: Project, tmp_path: Path, by: str) -> None:
+    """By --include or the project's `include`; run where there is neither source nor data."""
+    project.write("data/people.csv", "ada,1\n")
+    project.flow(
+        """
+        from pathlib import Path
+        @Node
+        def read() -> str:
+            return (Path(__file__).parent / "data" / "people.csv").read_text().strip()
+        @Workflow
+        def flow() -> str:
+            return read()
+        """
+    )
+    if by == "configuration":
+        project.write("grandpa.toml", 'include = ["data/*.csv"]\n')
+    asked = ("--include", "data/*.csv") if by == "option" else ()
+    empty = Project(tmp_path / "empty")
+    written = project.grandpa("graph", "flow.py", "-o", str(empty.folder / "flow.json"), *asked)
+    assert written.code == 0
+    assert empty.grandpa("run", "flow.json").value == "ada,1"
