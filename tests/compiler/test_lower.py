@@ -24,10 +24,9 @@ from grandpa_kfp_compiler.graph import (
 from grandpa_kfp_compiler.kfp import CompileOptions, compile_graph
 from grandpa_kfp_compiler.kfp.bootstrap import BOOTSTRAP_COMMAND
 from grandpa_kfp_compiler.kfp.pipeline import Executor, FromConstant, FromParameter, FromTask, Leaf, Pipeline, Task
-from grandpa_kfp_runtime.code.payload import read_code
 from grandpa_kfp_runtime.contract import CodeCall, TaskCall
 from grandpa_kfp_runtime.errors import CompileError, GraphError, PayloadError
-from grandpa_kfp_runtime.launch.task_code import put_code
+from grandpa_kfp_runtime.launch.task_code import put_code, read_code
 from grandpa_kfp_runtime.stores.memory import MemoryStore
 from grandpa_kfp_runtime.values.handles import from_handle, to_handle
 
@@ -253,9 +252,7 @@ def test_the_parts_that_code_tasks_write_are_those_that_the_others_read(size: in
     assert len(written) == -(-size // 73_728)
     env = dict(executor(graph(call("add", ADD, 1, 2), code=noise(size)), code="task").env)
     assert env["GRANDPA_CODE"].split(",") == written
-    assert (
-        read_code({**env, "GRANDPA_CODE_SHA256": hashlib.sha256(noise(size).zip).hexdigest()}, store) == noise(size).zip
-    )
+    assert read_code(env["GRANDPA_CODE"], store) == noise(size).zip
 
 
 def test_code_in_the_store_is_one_object_that_is_named_for_upload() -> None:

@@ -432,16 +432,15 @@ def test_the_code_travels_in_the_environment(packed: payload.Payload) -> None:
     text = payload.encode_code_env(packed.zip)
     assert text == payload.encode_code_env(packed.zip)
     assert payload.decode_code_env(text) == packed.zip
-    assert payload.read_code({"GRANDPA_CODE": text}) == packed.zip
     for damaged, said in ((text[:40], "damaged"), ("???", "not base64"), (text[:-8] + "AAAAAAAA", "damaged")):
         with pytest.raises(PayloadError, match=said):
             payload.decode_code_env(damaged)
-    with pytest.raises(PayloadError, match="GRANDPA_CODE is not set"):
-        payload.read_code({})
 
 
 def test_code_in_parts_is_read_from_the_store(packed: payload.Payload) -> None:
     """`@key,@key`: slices of the compressed zip."""
+    from grandpa_kfp_runtime.errors import ObjectGone
+    from grandpa_kfp_runtime.launch.task_code import read_code
     from grandpa_kfp_runtime.stores import open_store
     from grandpa_kfp_runtime.values.handles import to_handle
 
@@ -449,6 +448,6 @@ def test_code_in_parts_is_read_from_the_store(packed: payload.Payload) -> None:
     data = payload.compress(packed.zip)
     parts = [to_handle(data[:50], store, inline_limit=0), to_handle(data[50:], store, inline_limit=0)]
     assert all(part.startswith("@") for part in parts)
-    assert payload.read_code({"GRANDPA_CODE": ",".join(parts)}, store) == packed.zip
-    with pytest.raises(PayloadError, match="no store is given"):
-        payload.read_code({"GRANDPA_CODE": ",".join(parts)})
+    assert read_code(",".join(parts), store) == packed.zip
+    with pytest.raises(ObjectGone, match="part 1 of the workflow's code"):
+        read_code(",".join(parts), open_store("memory:"))

@@ -32,7 +32,7 @@ from .project import is_project_module, main_file, real_name
 from .source import read_bytes
 
 if TYPE_CHECKING:
-    from ..stores.base import Store
+    pass
 
 FORMAT = 1
 """Version of the zip's layout; the manifest carries it."""
@@ -246,23 +246,6 @@ def decode_code_env(text: str) -> bytes:
     return decompress(data)
 
 
-def read_code(env: Mapping[str, str], store: Store | None = None) -> bytes:
-    """The zip that an environment holds: in itself, or as keys of its parts in the store (`@key,@key`).
-
-    Raises PayloadError where there is none, or the store is missing; StoreError from reading a part.
-    """
-    text = env.get(ENV_CODE, "")
-    if not text:
-        raise PayloadError(f"there is no code: {ENV_CODE} is not set; compile the pipeline again")
-    if not text.startswith("@"):
-        return decode_code_env(text)
-    if store is None:
-        raise PayloadError(f"{ENV_CODE} names parts in a store, and no store is given")
-    from ..values.handles import from_handle
-
-    return decompress(b"".join(from_handle(part.strip(), store) for part in text.split(",")))
-
-
 __all__ = [
     "FORMAT",
     "VALUE",
@@ -278,7 +261,6 @@ __all__ = [
     "is_project_module",
     "node_key",
     "python_minor",
-    "read_code",
     "unpack",
     "write_zip",
 ]  # fmt: skip

@@ -41,17 +41,21 @@ def open_code(env: Mapping[str, str], store: Store, folder: Path) -> Loader | In
     text = env.get(ENV_CODE, "")
     if not text:
         return InstalledCode()
-    from ..code.payload import Loader, decode_code_env, unpack
+    from ..code.payload import Loader, unpack
 
-    data = decode_code_env(text) if not text.startswith("@") else _from_store(text, store)
-    unpack(data, env.get(ENV_CODE_SHA256, ""), folder)
+    unpack(read_code(text, store), env.get(ENV_CODE_SHA256, ""), folder)
     return Loader(folder)
 
 
-def _from_store(text: str, store: Store) -> bytes:
-    """The zip out of its parts, `@key,@key`."""
-    from ..code.payload import decompress
+def read_code(text: str, store: Store) -> bytes:
+    """The zip that GRANDPA_CODE holds: in itself, or as its parts' keys in the store, `@key,@key`.
 
+    Raises PayloadError for damaged text, ObjectGone for a part that is not there.
+    """
+    from ..code.payload import decode_code_env, decompress
+
+    if not text.startswith("@"):
+        return decode_code_env(text)
     parts: list[bytes] = []
     for number, handle in enumerate(text.split(","), 1):
         try:
