@@ -110,7 +110,7 @@ class Project:
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=60,
+            timeout=180,
             **options,
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -293,7 +293,7 @@ def test_a_timeout_is_the_tasks_own_report(project: Project, runtime_image: str)
     begun = time.monotonic()
     with pytest.raises(TaskTimeout, match="timeout_s of 1 s") as caught:
         run_pipeline_yaml(yaml, root=project.folder, engine="docker")
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 40
     assert "time.sleep(60)" in str(caught.value)
 
 
@@ -356,7 +356,7 @@ def test_a_stopped_run_leaves_no_container(sleeping: Any, number: int, code: int
     begun = time.monotonic()
     sleeping.send_signal(number)
     assert sleeping.wait(30) == code
-    assert time.monotonic() - begun < 6
+    assert time.monotonic() - begun < 20
     assert running() == []
     assert read_run(project.folder).state == "stopped"
     reports = list((project.folder / ".grandpa" / "store" / "runs").rglob("failure.json"))

@@ -161,7 +161,7 @@ def test_sigterm_ends_the_users_code_with_a_report_and_143(project: Project, run
         begun = time.monotonic()
         machine.docker("kill", "--signal", "TERM", name)
         assert machine.docker("wait", name) == "143\n"
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 20
         assert "stopped from outside (SIGTERM)" in _logs(name)
         assert "time.sleep(60)" in _logs(name)
     finally:

@@ -304,11 +304,10 @@ def flow(pid: int = 0):
 """)
     assert compiled.grandpa("compile", "flow.py").code == 0
     assert own_minio.process is not None
-    begun = time.monotonic()
     pid = own_minio.process.pid
-    ended = compiled.process("run", "flow.yaml", "--store", store, "-p", f"pid={pid}", env=endpoint.env)
+    soon = {**endpoint.env, "GRANDPA_STORE_PATIENCE_S": "5"}
+    ended = compiled.process("run", "flow.yaml", "--store", store, "-p", f"pid={pid}", env=soon)
     says(ended, 3, "kill", "the server does not answer", "is it running")
-    assert time.monotonic() - begun < 60
     own_minio.kill()
     own_minio.start()
     assert compiled.process("run", "flow.yaml", "--store", store, env=endpoint.env).value == 200_000
