@@ -23,7 +23,7 @@ from .plan import make_plan
 from .record import Record, new_id
 from .run import Run
 from .scratch import Scratch
-from .session import Settings, Tasks, conduct, note
+from .session import Settings, Tasks, conduct, note, on_threads
 from .targets import Targets
 from .threads import default_lanes
 from .values import Values
@@ -90,7 +90,8 @@ def execute(
         work = GraphTasks(run, flat, plan, Supplies(values, bound, code, scratch, str(root or Path.cwd())), wanted)
         priority = None if order is None else [-order(call) for call in plan.calls]
         tasks = Tasks(work.runs, plan.waits_for, work.policies, priority)
-        return conduct(run, tasks, work, Settings(threads or default_lanes(), keep_going, tuple(listeners)), kept)
+        settings = Settings(threads or default_lanes(), keep_going, tuple(listeners))
+        return conduct(run, tasks, work, on_threads(work, settings), settings, kept)
     finally:
         code.close()
         scratch.close()

@@ -25,7 +25,7 @@ from grandpa_kfp_runtime.task import perform
 from grandpa_kfp_runtime.values.codecs import summary
 
 from . import environment
-from .attempts import Policy
+from .ledger import Policy
 from .plan import Plan
 from .reports import failure
 from .run import Run, TaskRun

@@ -31,7 +31,7 @@ from .parameters import missing, unknown
 from .record import Record, new_id
 from .run import Run
 from .scratch import Scratch
-from .session import Settings, Tasks, conduct, note
+from .session import Settings, Tasks, conduct, note, on_threads
 from .subprocesses import Processes
 from .threads import default_lanes
 from .yaml_tasks import Echo, Place, Runner, YamlTasks, to_stderr
@@ -83,14 +83,10 @@ def run_pipeline_yaml(
 
         runner = Containers(run.id, place.folder, host, echo)
     work = Pods(YamlTasks(run, pipeline, bound, place, runner), pipeline, place, scratch)
+    tasks = Tasks(work.runs, [task.after for task in pipeline.tasks], work.policies)
+    settings = Settings(parallelism or default_lanes(), keep_going, tuple(listeners))
     with _ended_by_sigterm():
-        return conduct(
-            run,
-            Tasks(work.runs, [task.after for task in pipeline.tasks], work.policies),
-            work,
-            Settings(parallelism or default_lanes(), keep_going, tuple(listeners)),
-            record,
-        )
+        return conduct(run, tasks, work, on_threads(work, settings), settings, record)
 
 
 def bind_parameters(pipeline: YamlPipeline, given: Mapping[str, Any]) -> dict[str, Json]:

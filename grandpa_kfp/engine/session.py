@@ -10,26 +10,25 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError
 
-from .attempts import Attempts, Body, Policy
-from .dispatch import Dispatcher
+from .attempts import Body
 from .events import Journal, Listener, RunFinished, RunStarted, TaskDropped, TaskQueued
+from .lanes import ThreadLanes
+from .ledger import Ledger, Policy
 from .record import Record
 from .run import Run, TaskRun
 from .scheduler import Schedule
-from .threads import ThreadExecutor
-from .timers import Timers
 
 _LOG = logging.getLogger("grandpa_kfp.engine")
 _LISTENERS_MAY_TAKE_S = 10.0
 _AFTER_CTRL_C_S = 0.5
 
 
-class Work(Body, Protocol):
-    """A body that makes the run's value too."""
+class Work(Protocol):
+    """What a run is for: its value."""
 
     def collect(self) -> tuple[Any, Mapping[str, str]]:
         """The workflow's value, and its outputs' handles. Called once, when every task has succeeded."""
@@ -38,6 +37,34 @@ class Work(Body, Protocol):
     def close(self) -> None:
         """Nothing of the run is wanted any more: end what still runs, remove what was temporary."""
         ...
+
+
+class ThreadWork(Work, Body, Protocol):
+    """Work whose tasks run on threads of this process."""
+
+
+class Lanes(Protocol):
+    """Where tasks run, and who hands them out."""
+
+    @property
+    def lost(self) -> list[int]:
+        """Tasks that can never run, because one before them failed."""
+        ...
+
+    def run(self) -> None:
+        """Return when every task has ended, or the first has failed and nothing is to go on."""
+        ...
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        ...
+
+    def close(self) -> None:
+        """End what still runs, where that is possible. Called once, after `stop`."""
+        ...
+
+
+OpenLanes: TypeAlias = "Callable[[Schedule, Ledger, Callable[[int], None] | None], Lanes]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +86,29 @@ class Settings:
     listeners: tuple[Listener, ...] = ()
 
 
-def conduct(run: Run, tasks: Tasks, work: Work, settings: Settings, record: Record | None) -> Run:
+def on_threads(work: ThreadWork, settings: Settings) -> OpenLanes:
+    """Lanes that are threads of this process."""
+    return lambda schedule, ledger, ready: ThreadLanes(
+        work, settings.lanes, schedule, ledger, keep_going=settings.keep_going, ready=ready
+    )
+
+
+def conduct(
+    run: Run, tasks: Tasks, work: Work, open_lanes: OpenLanes, settings: Settings, record: Record | None
+) -> Run:
     """Runs the tasks and completes `run`.
 
     Raises the first TaskError, its `run` set; KeyboardInterrupt; and whatever `collect` raises.
     """
     schedule = Schedule(tasks.waits_for, tasks.priority)  # before anything starts: raises for a cycle
     journal = Journal(settings.listeners, run.notes, record.write if record is not None and record.alive else None)
-    defects: list[BaseException] = []
-    crash: Callable[[BaseException], None] = defects.append
-    timers = Timers(lambda defect: crash(defect))
-    attempts = Attempts(work, tasks.runs, tasks.policies, journal, timers)
-    executor = ThreadExecutor(settings.lanes, attempts.work, lambda defect: crash(defect))
+    ledger = Ledger(tasks.runs, tasks.policies, journal)
 
     def queued(task: int) -> None:
         if tasks.runs[task].id:
             journal.tell(TaskQueued(time.time(), tasks.runs[task].id))
 
-    ready = queued if settings.listeners else None  # the record leaves these out
-    dispatcher = Dispatcher(schedule, executor, keep_going=settings.keep_going, ready=ready)
-    crash = dispatcher.crash
-    attempts.connect(dispatcher, executor)
+    lanes = open_lanes(schedule, ledger, queued if settings.listeners else None)  # the record leaves these out
     run.tasks.update((task.id, task) for task in tasks.runs if task.id)
     begun = time.perf_counter()
     outputs: Mapping[str, str] = {}
@@ -88,9 +117,9 @@ def conduct(run: Run, tasks: Tasks, work: Work, settings: Settings, record: Reco
         journal.start()
         if journal.active:
             journal.tell(RunStarted(run.started, run.id, run.name, tuple(run.tasks)))
-        dispatcher.run()
-        if attempts.errors:
-            raise _first_of(attempts.errors, run)
+        lanes.run()
+        if ledger.errors:
+            raise _first_of(ledger.errors, run)
         run.value, outputs = work.collect()
         run.state = "succeeded"
     except BaseException as caught:
@@ -100,13 +129,12 @@ def conduct(run: Run, tasks: Tasks, work: Work, settings: Settings, record: Reco
             caught.run = run
         raise
     finally:
-        dispatcher.stop()
-        attempts.close()
-        executor.close()
-        timers.close()
+        lanes.stop()
+        ledger.close()
+        lanes.close()
         work.close()
         run.duration_s = time.perf_counter() - begun
-        _settle(tasks.runs, dispatcher.lost, journal)
+        _settle(tasks.runs, lanes.lost, journal)
         if journal.active:
             text = "" if error is None else str(error) or type(error).__name__
             journal.tell(RunFinished(time.time(), run.id, run.state, run.duration_s, text))

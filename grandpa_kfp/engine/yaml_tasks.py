@@ -23,9 +23,9 @@ from grandpa_kfp_runtime.errors import GrandpaError, TaskError, TaskTimeout
 from grandpa_kfp_runtime.stores import Store
 from grandpa_kfp_runtime.typespec import Json
 
-from .attempts import Policy, pause_s
 from .kfp_pipeline import Container, FromConstant, FromRoot, Source, YamlPipeline, YamlTask
 from .kfp_values import arrives, from_output_file
+from .ledger import Policy, pause_s
 from .run import Run, TaskRun
 
 _LAST_LINES = 20

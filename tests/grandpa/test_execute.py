@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from engine_graphs import call, graph, node, of
 
-from grandpa_kfp.engine import attempts
+from grandpa_kfp.engine import ledger
 from grandpa_kfp.engine.events import TaskDropped, TaskFailed, TaskFinished, TaskRetried, TaskStarted
 from grandpa_kfp.engine.execute import execute
 from grandpa_kfp_compiler.graph import Constant, Filled, Graph, Parameter, ParameterValue, TypeSpec
@@ -26,7 +26,7 @@ def run(made: Graph, parameters: Any = None, **options: Any) -> Any:
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once."""
-    monkeypatch.setattr(attempts.Policy.__init__, "__defaults__", (0, 0.0, lambda attempt: 0.0))
+    monkeypatch.setattr(ledger.Policy.__init__, "__defaults__", (0, 0.0, lambda attempt: 0.0))
 
 
 def test_values_flow_along_edges_and_structures() -> None:
@@ -204,9 +204,9 @@ def test_after_the_last_retry_the_task_has_failed(no_pause: None) -> None:
 
 def test_the_pause_before_a_retry_doubles_and_is_bounded() -> None:
     """1 s, 2 s, 4 s, at most a minute, and up to a tenth more, so that tasks do not come back in step."""
-    assert all(1 <= attempts.pause_s(1) <= 1.1 for _ in range(20))
-    assert all(4 <= attempts.pause_s(3) <= 4.4 for _ in range(20))
-    assert attempts.pause_s(500) <= 66
+    assert all(1 <= ledger.pause_s(1) <= 1.1 for _ in range(20))
+    assert all(4 <= ledger.pause_s(3) <= 4.4 for _ in range(20))
+    assert ledger.pause_s(500) <= 66
 
 
 def test_a_task_beyond_its_timeout_fails_at_once_and_its_lane_is_replaced() -> None:

@@ -1,0 +1,119 @@
+"""The books of a run: how each task goes, what is told of it, whether it is tried again.
+
+Executors of every kind keep them: threads (`attempts.py`) from many lanes at once, worker processes
+(`processes/`) from one thread. Who runs next is not written here; `dispatch.py` and its peers decide that.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from grandpa_kfp_runtime.errors import TaskError
+
+from .events import Journal, TaskFailed, TaskFinished, TaskRetried, TaskStarted
+from .run import TaskRun
+
+LONGEST_PAUSE_S = 60.0
+
+
+def pause_s(attempt: int, first_s: float = 1.0, factor: float = 2.0) -> float:
+    """Seconds to wait after a failed attempt (from 1): doubled each time, up to a minute, and up to a tenth more.
+
+    >>> 4.0 <= pause_s(3) <= 4.4
+    True
+    """
+    return float(min(first_s * factor ** min(attempt - 1, 64), LONGEST_PAUSE_S)) * (1 + random.random() / 10)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """timeout_s: of one attempt, 0 for none."""
+
+    retries: int = 0
+    timeout_s: float = 0.0
+    pause_s: Callable[[int], float] = pause_s
+
+
+class Ledger:
+    """errors: what failed tasks raised, in the order they failed. A task without an id is told to nobody."""
+
+    __slots__ = ("_closed", "_journal", "_lock", "errors", "policies", "runs")
+
+    def __init__(self, runs: Sequence[TaskRun], policies: Sequence[Policy], journal: Journal) -> None:
+        self.runs = runs
+        self.policies = policies
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._closed = False
+        self.errors: list[TaskError] = []
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        """What ends from now on is not written down any more."""
+        with self._lock:
+            self._closed = True
+
+    def begun(self, task: int) -> int:
+        """Another attempt at the task; its number, from 1."""
+        run, journal = self.runs[task], self._journal
+        run.attempts = attempt = run.attempts + 1
+        run.state = "running"
+        run.started = time.time()
+        if journal.active and run.id:
+            journal.tell(TaskStarted(run.started, run.id, attempt))
+        return attempt
+
+    def succeeded(self, task: int, duration_s: float, outputs: Mapping[str, str]) -> None:
+        run, journal = self.runs[task], self._journal
+        run.duration_s = duration_s
+        run.outputs = outputs
+        run.state = "succeeded"
+        if journal.active and run.id:
+            journal.tell(TaskFinished(time.time(), run.id, run.attempts, duration_s, outputs))
+
+    def retried(self, task: int, error: str, duration_s: float) -> float | None:
+        """The attempt failed, `error` in one line. Seconds until the next one, None when there is none."""
+        run, policy = self.runs[task], self.policies[task]
+        run.duration_s = duration_s
+        run.error = error
+        if run.attempts > policy.retries:
+            return None
+        wait_s = policy.pause_s(run.attempts)
+        run.state = "waiting"
+        if self._journal.active:
+            self._journal.tell(TaskRetried(time.time(), run.id, run.attempts, duration_s, wait_s, error))
+        return wait_s
+
+    def failed(self, task: int, report: TaskError) -> bool:
+        """The task failed for good, after `retried` said so. False when the books are closed already."""
+        run = self.runs[task]
+        with self._lock:
+            if self._closed:
+                return False
+            self.errors.append(report)
+        run.state = "failed"
+        run.report = str(report)
+        if self._journal.active:
+            self._journal.tell(TaskFailed(time.time(), run.id, run.attempts, run.duration_s, run.error, run.report))
+        return True
+
+
+def one_line(error: BaseException) -> str:
+    """`ValueError: what it says`, the first line of it.
+
+    >>> one_line(ValueError("bad\\nworse")), one_line(KeyError())
+    ('ValueError: bad', 'KeyError')
+    """
+    try:
+        text = str(error)
+    except Exception:  # a user's __str__ may be broken
+        text = "(its text cannot be shown)"
+    first = text.strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
