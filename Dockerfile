@@ -12,7 +12,7 @@ RUN python3 -m venv /opt/build \
     && /opt/build/bin/pip install --quiet --no-cache-dir --upgrade pip \
     && /opt/build/bin/pip --python /opt/grandpa/bin/python install --quiet --no-cache-dir --no-deps . \
     && /opt/build/bin/pip --python /opt/grandpa/bin/python install --quiet --no-cache-dir \
-        'cloudpickle>=3.0' 'minio>=7.2' 'zstandard>=0.22' \
+        'cloudpickle>=3.0' 'minio>=7.2' 'packaging>=23.0' 'zstandard>=0.22' \
     && cd /opt/grandpa/lib/python3*/site-packages \
     && rm -rf Crypto/SelfTest zstandard/_cffi* \
     && find . -name '*.pyi' -delete

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from grandpa_kfp_runtime.errors import LoadError as LoadError
     from grandpa_kfp_runtime.errors import ObjectCorrupt as ObjectCorrupt
     from grandpa_kfp_runtime.errors import ObjectGone as ObjectGone
+    from grandpa_kfp_runtime.errors import PackagesError as PackagesError
     from grandpa_kfp_runtime.errors import ParameterError as ParameterError
     from grandpa_kfp_runtime.errors import PayloadError as PayloadError
     from grandpa_kfp_runtime.errors import RunCancelled as RunCancelled
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
 
 _ERRORS = (
     "CodecError", "CompileError", "DeployError", "GrandpaError", "GraphError", "LoadError", "ObjectCorrupt",
-    "ObjectGone", "ParameterError", "PayloadError", "RunCancelled", "StoreDenied", "StoreError", "StoreFull",
-    "StoreUnavailable", "TaskError", "TaskTimeout", "TraceError",
+    "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "RunCancelled", "StoreDenied", "StoreError",
+    "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TraceError",
 )  # fmt: skip
 _HOMES = {
     "Component": "grandpa_kfp.authoring.components",

@@ -20,7 +20,7 @@ from .. import __version__
 
 DISTRIBUTION = "grandpa-kfp"
 PACKAGES = ("grandpa_kfp", "grandpa_kfp_compiler", "grandpa_kfp_runtime")
-NEEDED_IN_IMAGE = ("cloudpickle", "minio", "zstandard")
+NEEDED_IN_IMAGE = ("cloudpickle", "minio", "packaging", "zstandard")
 """Of the distribution's requirements, those that a task needs."""
 
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -43,7 +43,7 @@ def runtime_requirements() -> list[str]:
     """What pip installs beside the wheel, with the bounds that this version has.
 
     >>> [requirement.partition(">")[0] for requirement in runtime_requirements()]
-    ['cloudpickle', 'minio', 'zstandard']
+    ['cloudpickle', 'minio', 'packaging', 'zstandard']
     """
     found = metadata.requires(DISTRIBUTION) or []
     return sorted(item for item in found if item.startswith(NEEDED_IN_IMAGE) and "extra ==" not in item)

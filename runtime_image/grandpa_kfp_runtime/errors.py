@@ -9,6 +9,7 @@
     ├── ConfigError              the project's configuration, or a GRANDPA_ variable, is wrong
     ├── CodecError               a value cannot be encoded or decoded
     ├── PayloadError             the code zip or a node in it is not what it should be
+    ├── PackagesError            packages that a node asks for are not there and cannot be installed
     ├── StoreError               the object store failed
     │   ├── ObjectGone           an object that should be there is not
     │   ├── ObjectCorrupt        an object's bytes do not match its key
@@ -76,6 +77,10 @@ class CodecError(GrandpaError):
 
 class PayloadError(GrandpaError):
     """The code zip, or a node in it, is not what it should be."""
+
+
+class PackagesError(GrandpaError):
+    """Packages that a node asks for are not installed where it runs, or cannot be."""
 
 
 class StoreError(GrandpaError):

@@ -56,4 +56,16 @@ class Redactor:
         return value
 
 
+_URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s\"']+@")
+
+
+def without_credentials(text: str) -> str:
+    """The text with user and password taken out of every URL in it.
+
+    >>> without_credentials("Looking in indexes: https://ann:hunter22@host/simple")
+    'Looking in indexes: https://host/simple'
+    """
+    return _URL_CREDENTIALS.sub("", text)
+
+
 NOTHING_SECRET = Redactor({})

@@ -12,7 +12,7 @@ import grandpa_kfp
 
 NAMES = [
     "CodecError", "CompileError", "Component", "DeployError", "File", "GrandpaError", "GraphError", "LoadError", "Node",
-    "ObjectCorrupt", "ObjectGone", "ParameterError", "PayloadError", "Ref", "RunCancelled", "Static", "StoreDenied",
+    "ObjectCorrupt", "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "Ref", "RunCancelled", "Static", "StoreDenied",
     "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TemplateParser", "TraceError",
     "Workflow", "compile", "current", "deploy", "inspect_run", "launch", "register_codec", "resolve", "run", "trace",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +37,15 @@ def distribution_of(module: str, folder: str | None = None) -> Distribution:
     'click'
     """
     return _distribution_of(module, folder, tuple(sys.path))
+
+
+def installed(path: Sequence[str]) -> list[str]:
+    """Every distribution that the folders hold, `numpy==1.26.4`, sorted.
+
+    >>> any(item.startswith("click==") for item in installed(sys.path))
+    True
+    """
+    return sorted({str(found) for folder in path if folder for _, found in _scan(folder)})
 
 
 @functools.lru_cache(maxsize=4096)

@@ -33,6 +33,7 @@ from ..task import perform
 from ..values.pickling import ClassFingerprint
 from .executor_io import PREVIEW_SUFFIX, ExecutorInput, Place, executor_output, write_file, write_preview
 from .inputs import decode_inputs
+from .installing import provide
 from .outputs import Output, store_output, with_preview
 from .records import Records, attempt_name
 from .task_code import check_python, open_code, put_code, where_of
@@ -136,6 +137,7 @@ class _Attempt:
         if by_handle is not None:
             return [self._by_handle(by_handle, code.class_fingerprint)]
         self.phase = "code"
+        provide(self.env, self.store, self.folder, lambda text: _tell(f"{self.task}: {self.redactor.text(text)}"))
         interface = self.call.interface
         target = code.load(interface.instances[int(interface.receiver[1:])].node if interface.receiver else self.node)
         self.where = where_of(target, str(folder))

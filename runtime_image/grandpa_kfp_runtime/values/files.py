@@ -116,7 +116,8 @@ def _mapped(file: IO[bytes]) -> Buffer:
 
 def _refuse_wide(absolute: str, path: Path) -> None:
     """A config object may name `/` or the home folder: nobody wants those as a tar."""
-    if Path(absolute) in (Path.home(), *Path.cwd().parents, Path.cwd()):
+    home = Path(os.path.expanduser("~"))  # a container's user may have none
+    if Path(absolute) in (home, *Path.cwd().parents, Path.cwd()):
         raise CodecError(f"the folder {path} holds the working or home directory, so it is not stored. {_ONLY_NAME}")
 
 
