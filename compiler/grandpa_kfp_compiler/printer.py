@@ -38,8 +38,6 @@ from grandpa_kfp_runtime.typespec import ANY
 from .constants import PathKey, default_json, path_keys
 from .graph import (
     HANDLE,
-    NO_OPTIONS,
-    OPTION_NAMES,
     RESULT,
     Call,
     Constant,
@@ -55,6 +53,7 @@ from .graph import (
     Value,
 )
 from .literals import constant_text, opaque_text, structure_text
+from .options import RULES
 
 _PLAIN = re.compile(r"[\w/-]+")
 _STARS = {"var_positional": "*", "var_keyword": "**"}
@@ -145,15 +144,8 @@ def _arguments(item: Call | Instance) -> str:
 
 
 def _options(options: Options) -> str:
-    if options is NO_OPTIONS or options == NO_OPTIONS:
-        return ""
-    shown = []
-    for name in OPTION_NAMES:
-        value = getattr(options, name)
-        if value is not None:
-            plain = dict(value) if name in ("env", "secrets") else list(value) if isinstance(value, tuple) else value
-            shown.append(f"{name}={plain!r}")
-    return f" [{', '.join(shown)}]"
+    shown = [f"{name}={RULES[name].json(value)!r}" for name, value in options.chosen()]
+    return f" [{', '.join(shown)}]" if shown else ""
 
 
 def _after(after: Iterable[str]) -> str:

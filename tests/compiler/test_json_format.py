@@ -38,6 +38,8 @@ from grandpa_kfp_compiler.graph import (
     TypeSpec,
 )
 from grandpa_kfp_compiler.json_format import dumps, from_json, is_graph_file, loads, to_json
+from grandpa_kfp_compiler.options.placement import Toleration
+from grandpa_kfp_compiler.options.volumes import ConfigMapVolume, EmptyDir, EphemeralVolume, Pvc, SecretVolume
 from grandpa_kfp_compiler.printer import format_graph
 from grandpa_kfp_runtime.errors import CodecError, GraphError, LoadError, PayloadError
 from grandpa_kfp_runtime.stores.memory import MemoryStore
@@ -65,8 +67,18 @@ SIGNATURE = Signature(
 STATS = PythonNode("calc:stats", "stats", False, (("", SIGNATURE),), ("mean", "std"), "f" * 64, "calc.py:3", "Does.")
 SCALE = PythonNode("calc:Scale", "Scale", True, (("__init__", Signature()), ("__call__", SIGNATURE)))
 OPTIONS = Options(
-    retries=2, timeout_s=1.5, cpu="500m", memory="2Gi", gpu=1, env=(("Z", "1"), ("A", "2")), image="i",
-    packages=("p==1",), secrets=(("K", "s/k"),), cache="1d", version="3", verbose=True, keep=False,
+    retries=2, timeout_s=1.5, cpu="500m", memory="2Gi", gpu=1, env=(("A", "2"), ("Z", "1")), image="i",
+    packages=("p==1",), secrets=(("/etc/s", "s"), ("K", "s/k")), cache="1d", version="3", verbose=True, keep=False,
+    index_url="https://index/simple", backoff_s=0.5, backoff_factor=2.0, backoff_max_s=60.0, uses=(("licence", 1),),
+    always=False, artifact="model", gpu_type="amd.com/gpu", shm="1Gi", disk="20Gi",
+    volumes=(
+        ("/big", EphemeralVolume("1Ti", "fast", ("ReadWriteMany",))), ("/config", ConfigMapVolume("settings", True)),
+        ("/data", Pvc("datasets", "2024")), ("/ram", EmptyDir("1Gi", True)), ("/vault", SecretVolume("vault")),
+    ),
+    config_maps=(("LEVEL", "settings/level"),), node_selector=(("zone", "a"),),
+    tolerations=(Toleration("spot", "Exists", "", "NoExecute", 60), Toleration("gpu", "Equal", "yes")),
+    affinity=(("nodeAffinity", "{}"),), labels=(("team", "vision"),), annotations=(("why", "to show"),),
+    image_pull_secrets=("registry",), kubernetes=(("imagePullPolicy", '"Always"'), ("securityContext", "{}")),
 )  # fmt: skip
 CONSTANTS = [
     None, True, 0, 2**53 + 1, -0.0, 1e300, "", "Grüße 🎉\n'\"", "{{x}} $$(y)", "\ud800", [1, [2, {"a": None}]], {"": 1},
@@ -342,7 +354,7 @@ BREAKS: list[tuple[str, Callable[[Any], object], str]] = [
     ("pair", lambda data: data["graph"]["operations"][0].update(kwargs=[["a"]]),
      "graph.operations[0].kwargs[0]: must be a list of a name and a value"),
     ("option", lambda data: data["graph"]["operations"][0]["options"].update(retries="2"),
-     "graph.operations[0].options.retries: must be a whole number, but is a text"),
+     "graph.operations[0].options.retries: must be a whole number, 0 or more, but is '2'"),
     ("options", lambda data: data["graph"]["operations"][0]["options"].update(retrys=2),
      'graph.operations[0].options: the field "retrys" is not known'),
     ("hole", lambda data: data["graph"]["operations"][1]["args"][0]["holes"][0].__setitem__(0, "0"),

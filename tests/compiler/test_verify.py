@@ -27,8 +27,11 @@ from grandpa_kfp_compiler.graph import (
     TypeSpec,
     Value,
 )
+from grandpa_kfp_compiler.options import RULES
+from grandpa_kfp_compiler.options.placement import Toleration
+from grandpa_kfp_compiler.options.volumes import Pvc
 from grandpa_kfp_compiler.verify import verified, verify
-from grandpa_kfp_compiler.verify.settings import _RULES, option_mistakes
+from grandpa_kfp_compiler.verify.settings import option_mistakes
 from grandpa_kfp_compiler.verify.structure import cycles
 from grandpa_kfp_runtime.errors import GraphError
 
@@ -273,11 +276,17 @@ def test_a_variable_cannot_be_both_plain_and_secret() -> None:
 def test_right_options_pass_and_every_option_is_looked_at() -> None:
     right = Options(
         retries=0, timeout_s=0.5, cpu="500m", memory="1.5Gi", gpu=0, env=(("A", ""),), image="repo/image:tag@sha256:1",
-        packages=("numpy==1.26.4",), secrets=(("K", "vault/key"),), cache="1d", version="2", verbose=True, keep=False,
+        packages=("numpy==1.26.4",), secrets=(("/etc/vault", "vault"), ("K", "vault/key")), cache="1d", version="2",
+        verbose=True, keep=False, index_url="https://index/simple", backoff_s=0.5, backoff_factor=1.0,
+        backoff_max_s=60.0, uses=(("licence", 1),), always=True, artifact="model", gpu_type="amd.com/gpu", shm="1Gi",
+        disk="20Gi", volumes=(("/data", Pvc("datasets")),), config_maps=(("LEVEL", "settings/level"),),
+        node_selector=(("zone", "a"),), tolerations=(Toleration("spot", "Exists"),),
+        affinity=(("nodeAffinity", "{}"),), labels=(("team", "vision"),), annotations=(("why", "to show"),),
+        image_pull_secrets=("registry",), kubernetes=(("imagePullPolicy", '"Always"'),),
     )  # fmt: skip
     assert all(getattr(right, name) is not None for name in OPTION_NAMES)
     assert option_mistakes(right) == []
-    assert {*_RULES, "env", "secrets"} == set(OPTION_NAMES)
+    assert list(RULES) == list(OPTION_NAMES)
 
 
 def test_the_same_bad_option_of_one_node_is_told_once() -> None:

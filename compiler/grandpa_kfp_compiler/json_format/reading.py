@@ -11,8 +11,8 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from grandpa_kfp_runtime.errors import LoadError, PayloadError
@@ -22,6 +22,7 @@ from ..graph import (
     ANY,
     MISSING,
     NO_OPTIONS,
+    OPTION_NAMES,
     RESULT,
     Call,
     Code,
@@ -43,6 +44,7 @@ from ..graph import (
     TypeSpec,
     Value,
 )
+from ..options import RULES, Wrong
 from .fields import Broken, Fields, each, flag, mapping_of, pairs_of, text, texts, tuple_of, wrong
 from .writing import FORMAT, VERSION
 
@@ -262,47 +264,22 @@ def _operation(value: Json, nodes: Nodes) -> Operation:
 
 def _options(value: Json) -> Options:
     fields = Fields(value)
-    chosen: dict[str, Any] = {}
-    for name, read in _OPTIONS.items():
-        if name in fields:
-            chosen[name] = fields.need(name, read)
-    fields.end(*_OPTIONS)
+    chosen = {name: fields.need(name, partial(_option, name)) for name in OPTION_NAMES if name in fields}
+    fields.end(*OPTION_NAMES)
     return Options(**chosen)
+
+
+def _option(name: str, value: Json) -> Any:
+    try:
+        return RULES[name].read(value)
+    except Wrong as error:
+        raise Broken(str(error)) from None
 
 
 def _count(value: Json) -> int:
     if type(value) is not int:
         wrong(value, "a whole number")
     return value
-
-
-def _number(value: Json) -> float:
-    if type(value) not in (int, float):
-        wrong(value, "a number")
-    return value  # type: ignore[no-any-return]
-
-
-def _cache(value: Json) -> bool | str:
-    if type(value) not in (bool, str):
-        wrong(value, "true, false or a time such as 1d")
-    return value  # type: ignore[no-any-return]
-
-
-_OPTIONS: dict[str, Callable[[Json], Any]] = {
-    "retries": _count,
-    "timeout_s": _number,
-    "cpu": text,
-    "memory": text,
-    "gpu": _count,
-    "env": mapping_of(text),
-    "image": text,
-    "packages": texts,
-    "secrets": mapping_of(text),
-    "cache": _cache,
-    "version": text,
-    "verbose": flag,
-    "keep": flag,
-}
 
 
 # --- values --------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from ..graph import (
     ANY,
     HANDLE,
     NO_OPTIONS,
-    OPTION_NAMES,
     RESULT,
     Call,
     Code,
@@ -33,6 +32,7 @@ from ..graph import (
     TaskOutput,
     Value,
 )
+from ..options import RULES
 from ..verify.faults import place_of
 
 FORMAT = "grandpa-graph"
@@ -141,14 +141,7 @@ def _arguments(item: Call | Instance) -> Fields:
 
 
 def _options(options: Options) -> Fields:
-    data: Fields = {}
-    for name in OPTION_NAMES:
-        value = getattr(options, name)
-        if name in ("env", "secrets") and value is not None:
-            data[name] = dict(value)
-        elif value is not None:
-            data[name] = list(value) if isinstance(value, tuple) else value
-    return data
+    return {name: RULES[name].json(value) for name, value in options.chosen()}
 
 
 def _value(value: Value) -> Fields:
