@@ -63,7 +63,7 @@ class Targets:
 
         assert self._code is not None
         folder = self._folder()
-        unpack(self._code.zip, self._code.sha256, folder, python=self._code.python)
+        unpack(self._code.zip, self._code.sha256, folder)
         self._loader = Loader(folder)
 
 

@@ -43,6 +43,9 @@ FAN_IN_BUDGET_BYTES = 48 * 1024
 INPUTS_LIMIT_BYTES = 96 * 1024
 """All inputs of one task together; above it gather tasks come in."""
 
+VALUE = "value:"
+"""What the key of a node begins with that travels by value; all others are `module:qualname`."""
+
 RESULT = "result"
 """Name of the only output of a node that declares none."""
 

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 
 from grandpa_kfp_runtime.contract import (
     ENV_ACCESS_KEY,
+    ENV_INDEX_URL,
     ENV_INLINE_BYTES,
     ENV_PACKAGES,
     ENV_PYTHON,
     ENV_REDACT,
+    ENV_RUNTIME,
     ENV_SECRET_KEY,
     ENV_TIMEOUT_S,
     ENV_VERBOSE,
     INLINE_LIMIT_BYTES,
     TaskCall,
+    json_for_args,
 )
 from grandpa_kfp_runtime.errors import CompileError
 
 from ..graph import Call
-from .bootstrap import BOOTSTRAP_COMMAND, requirements
+from .bootstrap import BOOTSTRAP_COMMAND, runtime_requirement
 from .options import RELEASED_IMAGE, CompileOptions
 from .pipeline import Executor, SecretVariable
 
@@ -57,7 +59,7 @@ class Executors:
         for name, value in env.items():
             _check_env(where, name, value)
         user_secrets = _secrets(where, chosen.secrets or ())
-        env.update(self._own_env(call, where, inline_bytes, [item.variable for item in user_secrets]))
+        env.update(self._own_env(call, inline_bytes, [item.variable for item in user_secrets]))
         env.setdefault("TMPDIR", SCRATCH)
         return Executor(
             self._image(where, chosen.image),
@@ -77,7 +79,7 @@ class Executors:
         """The container of a task that puts a part of the code into the store."""
         own = {ENV_PYTHON: self.python, **dict(env)}
         if self.options.bootstrap:
-            own[ENV_PACKAGES] = _json(requirements(self.version, ()))
+            own[ENV_RUNTIME] = runtime_requirement(self.version)
         return Executor(
             self.image,
             self.command(),
@@ -106,7 +108,7 @@ class Executors:
             raise CompileError(f"{where}: image {image!r} is no image's name; write it as registry/name:tag")
         return image
 
-    def _own_env(self, call: Call, where: str, inline_bytes: int, secrets: list[str]) -> dict[str, str]:
+    def _own_env(self, call: Call, inline_bytes: int, secrets: list[str]) -> dict[str, str]:
         chosen = call.options
         env = {ENV_PYTHON: self.python}
         if chosen.timeout_s is not None:
@@ -117,28 +119,17 @@ class Executors:
             env[ENV_REDACT] = ",".join(sorted(secrets))
         if chosen.verbose:
             env[ENV_VERBOSE] = "1"
-        packages = chosen.packages or ()
         if self.options.bootstrap:
-            env[ENV_PACKAGES] = _json(requirements(self.version, packages))
-        elif packages:
-            env[ENV_PACKAGES] = _json(sorted(packages))
-            if chosen.image is None and self.options.image is None:
-                self._note_packages(call, where, packages)
+            env[ENV_RUNTIME] = runtime_requirement(self.version)
+        if chosen.packages:
+            env[ENV_PACKAGES] = json_for_args(sorted(chosen.packages))
+        if chosen.index_url and (chosen.packages or self.options.bootstrap):
+            env[ENV_INDEX_URL] = chosen.index_url
         return env
-
-    def _note_packages(self, call: Call, where: str, packages: tuple[str, ...]) -> None:
-        self.notes[
-            f"{where}: {call.node.name} asks for {', '.join(packages)}, and the runtime's own image does not have "
-            "them: give it an image that does (image=, --image), or compile with --bootstrap"
-        ] = None
 
 
 _IMAGE = re.compile(r"[A-Za-z0-9][\w./:@-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-
-
-def _json(requirements: list[str]) -> str:
-    return json.dumps(requirements, separators=(",", ":"))
 
 
 def _check_env(where: str, name: str, value: str) -> None:

@@ -104,7 +104,7 @@ class _Lowering:
         fingerprint = call_fingerprint(node.fingerprint, chosen, classes)
         limit = self.limits.get(call.id, INLINE_LIMIT_BYTES)
         container = (chosen.image, chosen.env, chosen.secrets, chosen.cpu, chosen.memory, chosen.gpu)
-        rest = (chosen.timeout_s, chosen.packages, chosen.verbose)
+        rest = (chosen.timeout_s, chosen.packages, chosen.index_url, chosen.verbose)
         key = (node.key, fingerprint, bound.interface, limit, container, rest)
         leaf = self.leaves.get(key)
         if leaf is None:

@@ -1,7 +1,8 @@
 """The receiving side of the code zip: checked, unpacked into a folder, its nodes loaded by key.
 
 The launcher and the local engine (for a graph that was read from a file) call it. Nothing is unpickled
-or imported before the hash and the Python minor are checked.
+or imported before the hash is checked; no node that travels by value before the Python minor is. Modules
+travel as source, which every Python that we support reads.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 
+from ..contract import VALUE
 from ..errors import GrandpaError, PayloadError
 from .marks import unmarked
 
 MANIFEST = "__grandpa__/manifest.json"
 VALUES = "__grandpa__/values/"
-_VALUE = "value:"
 
 
 def python_minor() -> str:
@@ -41,36 +42,33 @@ def value_member(name: str) -> str:
     return f"{VALUES}{urllib.parse.quote(name, safe='-_. ')}.pickle"
 
 
-def check_python(packed_by: str) -> None:
-    """Raises PayloadError where the code was packed by another Python minor than the running one."""
+def check_python(packed_by: str, what: str) -> None:
+    """Raises PayloadError where a pickle of code is another Python minor's than the running one."""
     if packed_by and packed_by != python_minor():
         raise PayloadError(
-            f"the code was packed by Python {packed_by} and this is Python {python_minor()}: "
-            f"compile with Python {python_minor()}, or use an image with Python {packed_by} (--image, --python)"
+            f"{what} travels by value and was packed by Python {packed_by}, and this is Python {python_minor()}, which "
+            f"cannot read it: compile with Python {python_minor()}, use an image with Python {packed_by} (image=, "
+            "--image), or define it at the top of a module, which travels as source"
         )
 
 
-def unpack(zip_bytes: bytes, sha256: str, folder: Path | str, *, python: str = "") -> Path:
+def unpack(zip_bytes: bytes, sha256: str, folder: Path | str) -> Path:
     """Writes the zip's members below the folder and returns it.
 
-    sha256: hex, of the bytes as they were packed; python: the minor they were packed by, else the
-    manifest's. Raises PayloadError for another hash, another Python, or members that would leave the
-    folder; then nothing is written.
+    sha256: hex, of the bytes as they were packed. Raises PayloadError for another hash, or members that
+    would leave the folder; then nothing is written.
     """
     found = hashlib.sha256(zip_bytes).hexdigest()
     if found != sha256.lower():
         raise PayloadError(
             f"the code is not what was packed: its SHA-256 is {found}, not {sha256}; compile the pipeline again"
         )
-    check_python(python)
     target = Path(folder)
     try:
         with zipfile.ZipFile(io.BytesIO(zip_bytes)) as archive:
             members = archive.infolist()
             for member in members:
                 _check_member(member)
-            if MANIFEST in archive.namelist():
-                check_python(str(json.loads(archive.read(MANIFEST)).get("python", "")))
             for member in members:
                 if not member.is_dir():
                     path = target / member.filename
@@ -109,6 +107,7 @@ class Loader:
         self._aside: dict[str, Any] = {}
         self._manifest = self._read_manifest()
         self._modules = frozenset(self._manifest.get("modules", ()))
+        self._packed_by = str(self._manifest.get("python", ""))
         self._open()
 
     def load(self, key: str) -> Any:
@@ -117,7 +116,7 @@ class Loader:
         Raises PayloadError naming the module and import that failed, and what to add to the payload.
         """
         if key not in self._loaded:
-            self._loaded[key] = self._value(key) if key.startswith(_VALUE) else self._reference(key)
+            self._loaded[key] = self._value(key) if key.startswith(VALUE) else self._reference(key)
         return self._loaded[key]
 
     def class_fingerprint(self, value: Any) -> str | None:
@@ -151,7 +150,6 @@ class Loader:
         if not file.is_file():
             return {}
         manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        check_python(str(manifest.get("python", "")))
         return manifest
 
     def _open(self) -> None:
@@ -184,7 +182,8 @@ class Loader:
         return unmarked(found)
 
     def _value(self, key: str) -> Any:
-        name = key.removeprefix(_VALUE)
+        name = key.removeprefix(VALUE)
+        check_python(self._packed_by, f"the node {name}")
         try:
             data = (self.folder / value_member(name)).read_bytes()
         except OSError as error:
@@ -201,7 +200,9 @@ class Loader:
         missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
         if missing is None:
             at = f" at {place}" if place else ""
-            return PayloadError(f"{what} cannot be loaded: {type(error).__name__}{at}: {error}")
+            other = self._packed_by and self._packed_by != python_minor() and isinstance(error, SyntaxError)
+            more = f"; it was packed by Python {self._packed_by}, and this is {python_minor()}" if other else ""
+            return PayloadError(f"{what} cannot be loaded: {type(error).__name__}{at}: {error}{more}")
         top = missing.partition(".")[0]
         if missing == module or not place:
             return PayloadError(f"{what} needs the module {missing}, {self._advice(top)}")

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contract import ENV_CODE
+from ..contract import ENV_CODE, VALUE
 from ..errors import PayloadError
 from ..values.by_value import dumps
 from .imports import Closure, Located, Locator, closure
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the zip's layout; the manifest carries it."""
 
-VALUE = "value:"
 _DATE = (1980, 1, 1, 0, 0, 0)
 _LEVEL = 19  # code is small and compressed once; every KFP task carries it
 

@@ -36,7 +36,7 @@ from .inputs import decode_inputs
 from .installing import provide
 from .outputs import Output, store_output, with_preview
 from .records import Records, attempt_name
-from .task_code import check_python, open_code, put_code, where_of
+from .task_code import check_by_value, open_code, put_code, where_of
 from .watchdog import Watchdog
 
 _EXIT_GRACE_S = 30.0
@@ -128,7 +128,9 @@ class _Attempt:
 
     def run(self) -> list[Output]:
         """Everything up to the outputs' objects in the store."""
-        check_python(self.env)
+        interface = self.call.interface
+        nodes = [self.node, *(instance.node for instance in interface.instances)]
+        check_by_value(nodes, self.env)
         folder = self.folder / "code"
         code = open_code(self.env, self.store, folder)
         for name in (contract.ENV_CODE, contract.ENV_CODE_SHA256):
@@ -138,7 +140,6 @@ class _Attempt:
             return [self._by_handle(by_handle, code.class_fingerprint)]
         self.phase = "code"
         provide(self.env, self.store, self.folder, lambda text: _tell(f"{self.task}: {self.redactor.text(text)}"))
-        interface = self.call.interface
         target = code.load(interface.instances[int(interface.receiver[1:])].node if interface.receiver else self.node)
         self.where = where_of(target, str(folder))
         values = self._decode(interface, code.load)

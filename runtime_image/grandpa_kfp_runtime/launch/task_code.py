@@ -8,13 +8,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
-import sys
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contract import ENV_CODE, ENV_CODE_SHA256, ENV_PYTHON, CodeCall
+from ..contract import ENV_CODE, ENV_CODE_SHA256, ENV_PYTHON, VALUE, CodeCall
 from ..errors import ObjectGone, PayloadError
 from ..stores.base import Store
 from ..values.handles import from_handle, to_handle
@@ -23,14 +22,13 @@ if TYPE_CHECKING:
     from ..code.loader import Loader
 
 
-def check_python(env: Mapping[str, str]) -> None:
-    """Raises PayloadError where the code was packed by another Python minor, whose pickles may not fit."""
-    packed, here = env.get(ENV_PYTHON, ""), f"{sys.version_info.major}.{sys.version_info.minor}"
-    if packed and packed != here:
-        raise PayloadError(
-            f"the code was packed by Python {packed} and this image runs Python {here}; compile with Python {here}, "
-            f"or use an image that has Python {packed} (--image)"
-        )
+def check_by_value(keys: Iterable[str], env: Mapping[str, str]) -> None:
+    """Raises PayloadError where one of the nodes is a pickle of code that another Python minor has made."""
+    for key in keys:
+        if key.startswith(VALUE):
+            from ..code.loader import check_python
+
+            check_python(env.get(ENV_PYTHON, ""), f"the node {key.removeprefix(VALUE)}")
 
 
 def open_code(env: Mapping[str, str], store: Store, folder: Path) -> Loader | InstalledCode:
@@ -94,7 +92,7 @@ class InstalledCode:
 def _installed(key: str) -> Any:
     """A node of the image's own, or one of the runtime's builtins: `module:qualname`."""
     module, _, qualname = key.partition(":")
-    if module == "value" or not qualname:
+    if key.startswith(VALUE) or not qualname:
         raise PayloadError(f"the node {key} travels with the workflow's code, and {ENV_CODE} is empty")
     try:
         found: Any = importlib.import_module(module)
