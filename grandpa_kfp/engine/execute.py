@@ -119,4 +119,4 @@ def _open(store: Store | str | Path | None) -> Store | None:
 def _graph_text(graph: Graph) -> str:
     from grandpa_kfp_compiler.json_format import dumps
 
-    return str(dumps(graph))
+    return dumps(graph, compact=True)
