@@ -7,6 +7,7 @@ checker the node keeps its own signature.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import types
 import typing
@@ -202,6 +203,8 @@ def Node(
     env: dict[str, str] | None = None,
     image: str | None = None,
     packages: list[str] | tuple[str, ...] | None = None,
+    requirements: str | os.PathLike[str] | None = None,
+    index_url: str | None = None,
     secrets: dict[str, str] | None = None,
     cache: bool | str | None = None,
     version: str | int | None = None,
@@ -215,7 +218,8 @@ def Node(target: Any = None, /, *, name: str | None = None, outputs: Any = None,
     returns as a tuple, dict or NamedTuple.
     retries: how often a failed task is tried again; timeout_s: seconds a task may take; cpu, memory: as
     Kubernetes writes them (`500m`, `2Gi`); gpu: a count; env: environment variables; image: the
-    container's; packages: pip requirements; secrets: environment variable -> `secret/key`;
+    container's; packages: pip requirements, and requirements: a file of them, installed when a task starts;
+    index_url: the package index they come from; secrets: environment variable -> `secret/key`;
     cache: True, False or a time to live (`1d`); version: any text, a change makes results new;
     verbose: log each call; keep: a worker may keep the instance.
     Raises TraceError for an unknown option or a value that cannot be, with the file and line.

@@ -6,6 +6,7 @@ TraceError with that file and line.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,9 +14,11 @@ from grandpa_kfp_compiler.graph import NO_OPTIONS, OPTION_NAMES, Options
 from grandpa_kfp_compiler.options import RULES, Wrong, nearest
 from grandpa_kfp_runtime.errors import TraceError
 
-from .where import here
+from .where import folder_here, here
 
 __all__ = ["check_name", "nearest", "read_options"]
+
+_ALL_NAMES = (*OPTION_NAMES, "requirements", "name", "outputs")
 
 
 def read_options(given: Mapping[str, Any], *, of: str) -> Options:
@@ -27,12 +30,10 @@ def read_options(given: Mapping[str, Any], *, of: str) -> Options:
     if not given:
         return NO_OPTIONS
     chosen: dict[str, Any] = {}
-    for name, value in given.items():
+    for name, value in _with_file(given, of).items():
         rule = RULES.get(name)
         if rule is None:
-            raise TraceError(
-                f"{here()}: {of} has no option {name!r}{nearest(name, (*OPTION_NAMES, 'name', 'outputs'))}"
-            )
+            raise TraceError(f"{here()}: {of} has no option {name!r}{nearest(name, _ALL_NAMES)}")
         if value is None:
             continue
         try:
@@ -42,6 +43,29 @@ def read_options(given: Mapping[str, Any], *, of: str) -> Options:
         for mistake in rule.mistakes(chosen[name]):
             raise TraceError(f"{here()}: the option {name} of {of} {mistake}")
     return Options(**chosen)
+
+
+def _with_file(given: Mapping[str, Any], of: str) -> Mapping[str, Any]:
+    """The requirements of the file that `requirements` names among the packages.
+
+    A relative path is taken from the folder of the user's own file.
+    """
+    file = given.get("requirements")
+    rest = {name: value for name, value in given.items() if name != "requirements"}
+    if file is None:
+        return rest
+    from grandpa_kfp_runtime.code.requirements import read_file
+
+    if not isinstance(file, str | os.PathLike):
+        raise TraceError(f"{here()}: the option requirements of {of} must be the path of a file, but is {file!r}")
+    try:
+        found = read_file(folder_here() / file)
+    except ValueError as error:
+        raise TraceError(f"{here()}: the option requirements of {of}: {error}") from None
+    packages = given.get("packages")
+    if packages is not None and not isinstance(packages, list | tuple):
+        return rest  # which is told
+    return {**rest, "packages": [*found, *(packages or ())]}
 
 
 def check_name(name: Any, *, of: str) -> str:

@@ -46,6 +46,17 @@ def here() -> str:
     return outermost_foreign
 
 
+def folder_here() -> Path:
+    """The folder of the file that `here` names; the current one for a cell of a notebook."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in OURS and short_file(file) is not None:
+            return Path.cwd() if file.startswith("<") or short_file(file) == "cell" else Path(file).absolute().parent
+        frame = frame.f_back
+    return Path.cwd()
+
+
 def at_line(frame: FrameType, line: int) -> str:
     """`file:line` of a frame of the user's, empty for ours and a library's."""
     if frame.f_globals.get("__name__", "").partition(".")[0] in OURS:

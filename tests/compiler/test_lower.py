@@ -133,7 +133,7 @@ def test_env_holds_the_users_own_and_what_the_runtime_reads() -> None:
 @pytest.mark.parametrize(
     "options",
     [{"image": "mine:1"}, {"env": (("A", "1"),)}, {"secrets": (("A", "s/k"),)}, {"cpu": "1"}, {"memory": "1Gi"},
-     {"gpu": 1}, {"timeout_s": 5}, {"packages": ("numpy",)}, {"verbose": True}],
+     {"gpu": 1}, {"timeout_s": 5}, {"packages": ("numpy",)}, {"index_url": "https://index"}, {"verbose": True}],
     ids=lambda options: next(iter(options)),
 )  # fmt: skip
 def test_an_option_of_the_container_makes_a_component_of_its_own(options: dict[str, Any]) -> None:
@@ -148,23 +148,30 @@ def test_the_inline_limit_follows_the_widest_consumer() -> None:
     assert "GRANDPA_INLINE_BYTES" not in dict(executor(of, "comp-total").env)
 
 
-def test_packages_without_bootstrap_are_noted_and_carried() -> None:
-    task = with_options(call("add", ADD, 1, 2), packages=("scipy", "numpy==1.26"))
-    found = compiled(graph(task))
-    assert found.notes == (
-        "add (calc.py:9): add asks for scipy, numpy==1.26, and the runtime's own image does not have them: "
-        "give it an image that does (image=, --image), or compile with --bootstrap",
-    )
-    assert dict(executor(graph(task)).env)["GRANDPA_PACKAGES"] == '["numpy==1.26","scipy"]'
-    assert compiled(graph(task), image="mine:1").notes == ()
+def test_packages_and_their_index_are_carried_to_the_task() -> None:
+    task = with_options(call("add", ADD, 1, 2), packages=("scipy", "numpy==1.26"), index_url="https://index/${TEAM}")
+    assert compiled(graph(task)).notes == ()
+    env = dict(executor(graph(task)).env)
+    assert env["GRANDPA_PACKAGES"] == '["numpy==1.26","scipy"]'
+    assert env["GRANDPA_INDEX_URL"] == "https://index/${TEAM}"
+    assert "GRANDPA_RUNTIME" not in env
 
 
-def test_bootstrap_installs_the_pinned_runtime_and_the_packages() -> None:
+def test_nothing_of_a_requirement_is_replaced_by_the_cluster() -> None:
+    """Kubernetes reads `$(`, Argo `{{`; the text arrives whole."""
+    asked = "tiny @ https://${TOKEN}@host/tiny-1.0.whl?a={{b}}"
+    text = dict(executor(graph(with_options(call("add", ADD, 1, 2), packages=(asked,)))).env)["GRANDPA_PACKAGES"]
+    assert json.loads(text) == [asked]
+    assert not {"$", "{", "}"} & set(text)
+
+
+def test_bootstrap_installs_the_pinned_runtime_which_installs_the_packages() -> None:
     task = with_options(call("add", ADD, 1, 2), packages=("numpy==1.26",))
     found = executor(graph(task), bootstrap=True, image="python:3.12-slim")
     assert found.command == BOOTSTRAP_COMMAND
     assert found.args == executor(graph(task)).args
-    assert json.loads(dict(found.env)["GRANDPA_PACKAGES"]) == ["grandpa-kfp==0.1.0", "numpy==1.26"]
+    assert dict(found.env)["GRANDPA_RUNTIME"] == "grandpa-kfp==0.1.0"
+    assert json.loads(dict(found.env)["GRANDPA_PACKAGES"]) == ["numpy==1.26"]
     assert not any(mark in word for word in BOOTSTRAP_COMMAND for mark in ("{{", "}}", "$(", "$$"))
     compile(BOOTSTRAP_COMMAND[-1], "bootstrap", "exec")
 

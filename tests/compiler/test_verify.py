@@ -252,7 +252,17 @@ def test_types_of_declared_outputs_and_paths_are_followed() -> None:
         (Options(gpu=-1), "gpu must be a whole number, 0 or more, but is -1"),
         (Options(cache="soon"), "cache must be True, False or a time to live such as '12h' or '1d', but is 'soon'"),
         (Options(image="two words"), "image must be the name of an image, but is 'two words'"),
-        (Options(packages=("a\nb",)), "packages must be requirements such as 'numpy==1.26.4', but is ('a\\nb',)"),
+        (
+            Options(packages=("numpy=1.26",)),
+            "packages must be a list of requirements such as ['numpy==1.26.4']: 'numpy=1.26' is no requirement that pip "
+            "takes (Expected semicolon (after name with no version specifier) or end)",
+        ),
+        (
+            Options(index_url="https://ann:hunter22@host/simple"),
+            "index_url holds a password, and everyone who can read the YAML would read it: write ${NAME} in its place, "
+            "and give the node secrets={'NAME': 'secret/key'}; or give it the whole address so, "
+            "secrets={'PIP_INDEX_URL': 'secret/key'}",
+        ),
         (Options(env=(("1A", "x"),)), "env holds '1A', which is no name of an environment variable"),
         (
             Options(env=(("GRANDPA_CODE", "x"),)),

@@ -110,8 +110,8 @@ class Scale:
 """
 
 
-def packed(source: str = FLOW) -> bytes:
-    manifest = {"python": python_minor(), "modules": ["flow"]}
+def packed(source: str = FLOW, python: str = "") -> bytes:
+    manifest = {"python": python or python_minor(), "modules": ["flow"]}
     return write_zip({"flow.py": source.encode(), "__grandpa__/manifest.json": json.dumps(manifest).encode()})
 
 
@@ -490,7 +490,6 @@ def test_code_in_parts_goes_through_the_store(container: Container) -> None:
         ({contract.ENV_CODE: "not base64!"}, "GRANDPA_CODE is damaged"),
         ({contract.ENV_CODE: "@" + "a" * 43}, "part 1 of the workflow's code"),
         ({contract.ENV_CODE: ""}, "GRANDPA_CODE is empty"),
-        ({contract.ENV_PYTHON: "3.2"}, "packed by Python 3.2"),
         ({contract.ENV_TIMEOUT_S: "soon"}, "is 'soon', which is no number of seconds"),
     ],
 )
@@ -503,10 +502,27 @@ def test_an_environment_that_is_not_right_is_told(env: dict[str, str], told: str
 
 
 def test_another_python_is_told_with_both_versions_before_anything_is_loaded(container: Container) -> None:
-    ended = container.run("subtract", env={contract.ENV_PYTHON: "3.2", contract.ENV_CODE: "not read at all"})
+    """Where the node is a pickle of code."""
+    env = {contract.ENV_PYTHON: "3.2", contract.ENV_CODE: "not read at all"}
+    ended = container.end(container.start(container.argv("value:subtract", taking(), {}), env))
     first = ended.err.splitlines()[0]
-    assert "Python 3.2" in first
-    assert f"Python {python_minor()}" in first
+    assert (ended.code, "the node subtract travels by value and was packed by Python 3.2" in first) == (1, True)
+    assert f"this is Python {python_minor()}" in first
+
+
+def test_code_that_travels_as_source_runs_on_any_python(container: Container) -> None:
+    data = packed(FLOW, python="3.2")
+    env = {**code_env(data), contract.ENV_PYTHON: "3.2"}
+    assert container.run("subtract", taking("a", "b"), {"a": "7", "b": "2"}, env).code == 0
+    assert container.value() == 5
+
+
+def test_newer_grammar_is_told_with_the_python_that_packed_it(container: Container) -> None:
+    ended = container.run("subtract", env=code_env(packed("def subtract(: pass", python="3.99")))
+    assert ended.code == 1
+    first = ended.err.splitlines()[0]
+    assert "SyntaxError at flow.py:1" in first
+    assert f"packed by Python 3.99, and this is {python_minor()}" in first
 
 
 # --- inputs ----------------------------------------------------------------------------------------------

@@ -22,6 +22,10 @@ def one(x: int) -> int:
 def flow(x: int = 1):
     return one(x)
 """
+SCALED = """
+def scaled(k):
+    return Node(lambda x: k * x)
+"""
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -96,11 +100,19 @@ def test_damaged_code(compiled: Project, change: str) -> None:
     )
 
 
-def test_another_python_minor(compiled: Project) -> None:
-    """Both versions, and the two ways out."""
-    text = text_of(compiled)
+def test_another_python_minor(project: Project) -> None:
+    """A node that travels by value: both versions, and the ways out."""
+    project.flow(FLOW.replace("return one(x)", "return scaled(3)(x)") + SCALED)
+    assert project.grandpa("compile", "flow.py").code == 0
+    text = text_of(project)
     assert f'"{HERE}"' in text
-    refused(compiled, text.replace(f'"{HERE}"', '"3.9"'), "3.9", HERE, f"compile with Python {HERE}", "--image")
+    ways_out = (f"compile with Python {HERE}", "--image", "top of a module")
+    refused(project, text.replace(f'"{HERE}"', '"3.9"'), "by Python 3.9", HERE, *ways_out)
+
+
+def test_modules_travel_as_source_to_any_python(compiled: Project) -> None:
+    compiled.write("other.yaml", text_of(compiled).replace(f'"{HERE}"', '"3.9"'))
+    assert compiled.process("run", "other.yaml").value == 1
 
 
 def test_another_version_of_the_contract(compiled: Project) -> None:

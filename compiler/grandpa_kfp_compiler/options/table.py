@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from .messages import AFFINITY, EXECUTOR_CONFIG, message_rule
 from .names import NAME_MISTAKE, is_label, is_label_key, is_label_value, is_object, is_resource, variable_mistakes
+from .packages import INDEX_URL, PACKAGES
 from .placement import TOLERATIONS
 from .rules import (
     CACHE,
@@ -86,17 +86,6 @@ def _token_mistakes(name: str, count: Any) -> Iterator[str]:
         yield f"must hold whole numbers from 1 on, but the value of {name} is {count!r}"
 
 
-def _index_mistakes(url: Any) -> Iterator[str]:
-    parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        yield f"must be the URL of a package index, but is {url!r}"
-    elif parts.username or parts.password:
-        yield (
-            f"holds credentials for {parts.hostname}, which everyone could read; leave the option out and set "
-            "PIP_INDEX_URL by secrets="
-        )
-
-
 RULES: dict[str, Rule] = {
     "retries": COUNT,
     "timeout_s": SECONDS,
@@ -105,13 +94,13 @@ RULES: dict[str, Rule] = {
     "gpu": COUNT,
     "env": texts_by_name(_env_mistakes),
     "image": IMAGE,
-    "packages": list_rule("requirements such as 'numpy==1.26.4'", lambda item: is_text(item) and "\n" not in item),
+    "packages": PACKAGES,
     "secrets": _sources("secret"),
     "cache": CACHE,
     "version": VERSION,
     "verbose": FLAG,
     "keep": FLAG,
-    "index_url": Rule(TEXT.read, _index_mistakes, plain),
+    "index_url": INDEX_URL,
     "backoff_s": SECONDS,
     "backoff_factor": FACTOR,
     "backoff_max_s": SECONDS,

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from ..redaction import without_credentials
+
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
@@ -59,7 +61,7 @@ def _parsed(text: str) -> Requirement:
         return Requirement(plain)
     except InvalidRequirement as error:
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"{plain!r} is no requirement such as 'numpy==1.26.4' ({reason})") from None
+        raise ValueError(f"{without_credentials(plain)!r} is no requirement that pip takes ({reason})") from None
 
 
 def read_file(path: Path) -> tuple[str, ...]:
@@ -126,7 +128,7 @@ def read_index_url(url: str) -> str:
     except ValueError as error:
         raise ValueError(f"is no address ({error})") from None
     if parts.scheme not in ("https", "http", "file") or not (parts.netloc or parts.path) or re.search(r"\s", url):
-        raise ValueError("must be an address such as 'https://host/simple'")
+        raise ValueError(f"must be an address such as 'https://host/simple', but is {without_credentials(url)!r}")
     if fault := credentials_in(url):
         raise ValueError(f"holds {fault}")
     return url
