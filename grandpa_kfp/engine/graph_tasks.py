@@ -27,7 +27,7 @@ from grandpa_kfp_runtime.values.codecs import summary
 from . import environment
 from .ledger import Policy
 from .plan import Plan
-from .reports import failure
+from .reports import Failing, failure
 from .run import Run, TaskRun
 from .scratch import Scratch
 from .targets import Targets
@@ -108,7 +108,7 @@ class GraphTasks:
         under_way = self._attempts[task]
         running = isinstance(error, TaskTimeout)
         return failure(
-            self._plan.calls[task],
+            Failing.of(self._plan.calls[task]),
             self._run.id,
             attempt,
             error,

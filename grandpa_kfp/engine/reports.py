@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -10,8 +11,23 @@ from grandpa_kfp_compiler.graph import Call
 from grandpa_kfp_runtime.errors import RunCancelled, TaskError, TaskTimeout
 
 
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """What a report says of a task. secrets: names of the variables whose values it must not show."""
+
+    id: str
+    node: str
+    where: str
+    secrets: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, call: Call) -> Failing:
+        secrets = tuple([name for name, _ in call.options.secrets or ()])
+        return cls(call.id, call.node.key, call.where or call.node.where, secrets)
+
+
 def failure(
-    call: Call,
+    task: Failing,
     run_id: str,
     attempt: int,
     error: BaseException,
@@ -31,18 +47,18 @@ def failure(
 
     record = report(
         error,
-        task=call.id,
-        node=call.node.key,
-        where=call.where or call.node.where,
+        task=task.id,
+        node=task.node,
+        where=task.where,
         inputs=describe_inputs(inputs),
         handles=handles,
         run_id=run_id,
         attempt=attempt,
         root=root,
         frame=frame,
-        redactor=Redactor.from_environment([name for name, _ in call.options.secrets or ()]),
+        redactor=Redactor.from_environment(task.secrets),
     )
     kind = type(error) if isinstance(error, TaskTimeout | RunCancelled) else TaskError
-    made = kind(format_report(record), task=call.id)
+    made = kind(format_report(record), task=task.id)
     made.__cause__ = error
     return made

@@ -51,7 +51,7 @@ class Schedule:
     [2]
     """
 
-    __slots__ = ("_followers", "_missing", "_place", "_ready", "_stopped", "_tasks", "running")
+    __slots__ = ("_followers", "_missing", "_place", "_ready", "_reserved", "_stopped", "_tasks", "running")
 
     def __init__(self, waits_for: Sequence[Collection[int]], priority: Sequence[float] | None = None) -> None:
         count = len(waits_for)
@@ -67,6 +67,7 @@ class Schedule:
                 self._followers[producer].append(task)
         self._ready = [self._place[task] for task, missing in enumerate(self._missing) if not missing]
         heapify(self._ready)
+        self._reserved: set[int] = set()
         self._stopped = False
         self.running = 0
 
@@ -85,6 +86,26 @@ class Schedule:
         """The ready tasks, in the order they will be taken."""
         return [self._tasks[place] for place in sorted(self._ready)]
 
+    def peek(self) -> int | None:
+        """The task that `take` would give."""
+        return self._tasks[self._ready[0]] if self._ready else None
+
+    def count_ready(self) -> int:
+        return len(self._ready)
+
+    def followers(self, task: int) -> Sequence[int]:
+        """The tasks that wait for it."""
+        return self._followers[task]
+
+    def missing(self, task: int) -> int:
+        """For how many running or waiting tasks it waits; 0 or less for one that is ready, runs or is lost."""
+        return self._missing[task]
+
+    def reserve(self, task: int) -> None:
+        """A waiting task is given out before it is ready, to run behind what it waits for. It counts as running."""
+        self._reserved.add(task)
+        self.running += 1
+
     def finish(self, task: int) -> list[int]:
         """A running task succeeded; returns the tasks that waited for it alone, which are ready now."""
         self.running -= 1
@@ -93,6 +114,9 @@ class Schedule:
         for follower in self._followers[task]:
             missing[follower] -= 1
             if not missing[follower] and not self._stopped:
+                if follower in self._reserved:
+                    self._reserved.discard(follower)
+                    continue
                 heappush(self._ready, self._place[follower])
                 ready.append(follower)
         return ready
@@ -106,6 +130,9 @@ class Schedule:
             for follower in self._followers[failed]:
                 if self._missing[follower] > 0:
                     self._missing[follower] = -1
+                    if follower in self._reserved:
+                        self._reserved.discard(follower)
+                        self.running -= 1
                     lost.append(follower)
                     waiting.append(follower)
         # A lost task's count may have been above one: later finishes of its other producers make it
@@ -113,9 +140,10 @@ class Schedule:
         return lost
 
     def put_back(self, task: int) -> None:
-        """A running task is ready once more: another attempt."""
+        """A running task is ready once more: another attempt. A reserved one waits again."""
         self.running -= 1
-        if not self._stopped:
+        self._reserved.discard(task)
+        if not self._stopped and not self._missing[task]:
             heappush(self._ready, self._place[task])
 
     def stop(self) -> None:

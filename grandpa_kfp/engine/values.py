@@ -104,7 +104,7 @@ class Values:
         handles: dict[str, str] = {}
         made: list[tuple[tuple[str, str], _Slot]] = []
         for name in outputs:
-            alone = _is_alone(outputs, name)
+            alone = is_alone(outputs, name)
             value = outputs[name]
             key = (task, name)
             slot = _Slot(self._uses.get(key, 0))
@@ -175,12 +175,12 @@ class Values:
         encoded = self._constants.get(id(leaf))
         if encoded is None:
             encoded = self._constants[id(leaf)] = encode(value, name=name, files=False, here=True)
-        return decode(encoded, scratch=None if _is_plain(encoded) else scratch())
+        return decode(encoded, scratch=None if is_plain(encoded) else scratch())
 
     def _encode(self, slot: _Slot, name: str, value: Any, alone: bool) -> None:
         asked = class_fingerprint if self._writable else None  # it is part of a key, and only a store has keys
         encoded = encode(value, name=name, here=True, class_fingerprint=asked)
-        if not _is_plain(encoded):  # frames of other codecs may show files, which someone may overwrite
+        if not is_plain(encoded):  # frames of other codecs may show files, which someone may overwrite
             slot.handle = self._keep(encoded)
         elif alone:
             slot.encoded, slot.value, slot.original = encoded, value, True
@@ -236,7 +236,7 @@ _SOLE = _references({"": object()}, "")
 """What is counted of a value that the dict of outputs alone holds; the interpreter's own share in it varies."""
 
 
-def _is_alone(outputs: Mapping[str, Any], name: str) -> bool:
+def is_alone(outputs: Mapping[str, Any], name: str) -> bool:
     """Whether an output is an array whose memory nothing but `outputs` can reach: no other name, no view."""
     kind = type(outputs[name])
     if kind.__name__ != "ndarray" or kind.__module__ != "numpy" or _references(outputs, name) > _SOLE:
@@ -244,7 +244,7 @@ def _is_alone(outputs: Mapping[str, Any], name: str) -> bool:
     return outputs[name].base is None and not outputs[name].dtype.hasobject
 
 
-def _is_plain(encoded: Encoded) -> bool:
+def is_plain(encoded: Encoded) -> bool:
     """Whether no registered codec had a part in it: then no frame shows a file."""
     inside = 1 + int(encoded.meta.get("beside", 0))
     return encoded.codec in _PLAIN_CODECS and len(encoded.frames) <= inside
