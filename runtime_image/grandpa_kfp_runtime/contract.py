@@ -49,6 +49,10 @@ VALUE = "value:"
 RESULT = "result"
 """Name of the only output of a node that declares none."""
 
+LOGGED_METRICS = "logged-metrics"
+LOGGED_ARTIFACTS = "logged-artifacts"
+"""Artifacts of a task whose code reaches `log_metric` or `log_params`, and `log_artifact`."""
+
 EXECUTOR_INPUT = "{{$}}"
 """KFP's placeholder for the whole ExecutorInput as JSON."""
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import contract
 from ..builtins import BY_HANDLE, ByHandle
@@ -38,6 +38,10 @@ from .outputs import Output, store_output, with_preview
 from .records import Records, attempt_name
 from .task_code import check_by_value, open_code, put_code, where_of
 from .watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from ..logged.task_log import TaskLog
+    from .stored_log import StoredLog
 
 _EXIT_GRACE_S = 30.0
 _DEFECT = 70
@@ -102,6 +106,8 @@ class _Attempt:
         self.task = env.get(contract.ENV_TASK_NAME, "")
         self.run_id = self.node = self.where = ""
         self.records: Records | None = None
+        self.logs: StoredLog | None = None
+        self.drawn: dict[str, tuple[dict[str, Any], str]] = {}  # artifacts of what was logged: metadata and file
         self.inputs: dict[str, str] = {}
         self.handles: dict[str, str] = {}
         self.phase = "start"  # then "code", "body", "outputs"
@@ -144,16 +150,32 @@ class _Attempt:
         self.where = where_of(target, str(folder))
         values = self._decode(interface, code.load)
         self.phase = "body"
-        context = TaskContext(self.run_id, self.task, self.name, folder=self.folder / "scratch")
+        context = TaskContext(
+            self.run_id,
+            self.task,
+            self.name,
+            folder=self.folder / "scratch",
+            open_log=lambda: self._open_log(code.class_fingerprint),
+        )
         activate_process(context)
         begun = time.perf_counter()
         results = perform(self.node, interface, values, code.load)
         self._say(f"the node took {time.perf_counter() - begun:.3f} s")
         self.phase = "outputs"
+        from ..logged.outputs import note_outputs
+
         limit = int(self.env.get(contract.ENV_INLINE_BYTES) or contract.INLINE_LIMIT_BYTES)
         stored = [
             store_output(name, value, self.store, limit, code.class_fingerprint) for name, value in results.items()
         ]
+        if self.logs is not None:
+            self.drawn = self.logs.artifacts(self.given.artifacts)
+        note_outputs(
+            context.log,
+            results,
+            {item.name: item.handle for item in stored},
+            {item.name: item.facts for item in stored},
+        )
         return [with_preview(item, results[item.name], self.given, self.redactor, self._warn) for item in stored]
 
     def leave(self, outputs: Sequence[Output]) -> None:
@@ -170,17 +192,22 @@ class _Attempt:
                 "inputs": self.handles,
                 "outputs": {item.name: item.handle for item in outputs},
                 "sizes_bytes": {item.name: item.facts["size_bytes"] for item in outputs},
+                **self._logged(),
             },
         )
         artifacts = self.given.artifacts
-        facts = {}
+        facts: dict[str, Mapping[str, Any]] = {}
         for item in outputs:
             artifact = artifacts.get(item.name + PREVIEW_SUFFIX)
             if artifact is None:
                 continue
-            facts[artifact.name] = item.facts
+            facts[artifact.name] = item.facts if item.metadata is None else item.metadata
             if item.preview is not None and (problem := write_preview(artifact.path, item.preview)):
                 self._warn(f"no preview of {item.name}: {problem}")
+        for name, (metadata, text) in self.drawn.items():
+            facts[name] = metadata
+            if problem := write_preview(artifacts[name].path, text):
+                self._warn(f"no {name}: {problem}")
         if facts and self.given.output_file:
             write_file(self.given.output_file, executor_output(facts))
         for item in outputs:
@@ -210,7 +237,7 @@ class _Attempt:
             record["hint"] = "this is a defect of grandpa-kfp itself; please report it with all of the above"
         _tell(format_report(record))
         down = isinstance(error, StoreUnavailable | StoreDenied)
-        if down or self.records is None or not self.records.put_failure(record):
+        if down or self.records is None or not self.records.put_failure({**record, **self._logged()}):
             write_marked(record, _StandardError())
         return int(record["exit_code"])
 
@@ -223,6 +250,8 @@ class _Attempt:
 
     def close(self) -> None:
         activate_process(None)
+        if self.logs is not None:
+            self.logs.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- within them -----------------------------------------------------------------------------
@@ -247,6 +276,18 @@ class _Attempt:
         (name,) = self.call.interface.outputs
         facts = {"type": "list", "size_bytes": len(handle), "codec": "handles", "key": handle[1:]}
         return Output(name, handle, facts, f"list of {len(sources)} tasks' results")
+
+    def _open_log(self, class_fingerprint: ClassFingerprint) -> TaskLog:
+        from .stored_log import StoredLog
+
+        assert self.records is not None
+        self.logs = StoredLog(self.records, self.given, self.redactor, class_fingerprint, self._warn)
+        return self.logs.log
+
+    def _logged(self) -> dict[str, Any]:
+        """What the task logged, for its last record."""
+        logged = None if self.logs is None else self.logs.log.logged().to_json()
+        return {"logged": logged} if logged else {}
 
     def _exit_code(self, error: BaseException, code: int) -> int:
         if self.phase == "body" and not isinstance(error, RunCancelled):

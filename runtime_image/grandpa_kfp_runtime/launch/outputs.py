@@ -21,12 +21,14 @@ _INLINE_CODEC = "inline"
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """facts: the artifact's metadata; preview: its file's content, None where none could be made."""
+    """facts: size, codec, key; preview: the artifact's file, None where none could be made; metadata: the artifact's,
+    by default the facts."""
 
     name: str
     handle: str
     facts: dict[str, Json]
     preview: str | None = None
+    metadata: Mapping[str, Json] | None = None
 
 
 def store_output(
@@ -82,8 +84,23 @@ def with_preview(
     try:
         made = preview(value, form_for(artifact.schema_title))
         text = redactor.text(made.text)
-        facts: Mapping[str, Json] = redactor.json(made.metadata)
+        facts: Mapping[str, Json] = redactor.json(
+            _facts(artifact.schema_title, value, {**made.metadata, **output.facts})
+        )
     except Exception as error:  # a user's __repr__ or a library: whatever it raises
         warn(f"no preview of {output.name}: {type(error).__name__}: {error}")
         return output
-    return Output(output.name, output.handle, {**facts, **output.facts}, text)
+    return Output(output.name, output.handle, output.facts, text, facts)
+
+
+def _facts(schema_title: str, value: Any, facts: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The artifact's metadata: of metrics their numbers and nothing else, since the UI compares every entry."""
+    from ..logged.checks import to_json_number
+    from ..logged.kinds import CLASSIFICATION, METRICS, ClassificationMetrics, Metrics
+
+    if schema_title == METRICS:
+        numbers = value if isinstance(value, Metrics) else Metrics(value)
+        return {name: to_json_number(number) for name, number in numbers.items()}
+    if schema_title == CLASSIFICATION and isinstance(value, ClassificationMetrics):
+        return {**facts, **value.metadata()}
+    return facts

@@ -1,8 +1,9 @@
 """What a person sees of a task's output in the UI: a small file, and a few facts about the value.
 
 The launcher writes the file as the output's artifact and the facts as its metadata; `grandpa inspect`
-and notebooks may show the same. Values of NumPy, pandas, polars and matplotlib are known by their class's
-home, none of these is imported here. A preview never says all: at most 256 KiB, first rows, first lines.
+and notebooks may show the same. Values of NumPy, pandas and polars are known by their class's home, none of these
+is imported here. A preview never says all: at most 256 KiB, first rows, first lines; what draws itself (`drawn`)
+is shown whole.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from ..logged.kinds import Html, Markdown, Metrics
 from ..typespec import Json
 from ..values.summaries import summary
+from .drawn import drawn, page
 from .pictures import PICTURE_SUFFIXES, picture_of
 from .tables import Table, table_of
 
@@ -51,6 +54,9 @@ def preview(value: Any, form: Form = "text") -> Preview:
     >>> made.metadata
     {'type': 'dict', 'summary': 'dict of 1', 'keys': ['a']}
     """
+    own = None if form == "text" or table_of(value) is not None else drawn(value, form)
+    if own is not None:
+        return Preview(own, _metadata(value, _Parts(_line(value))), _SUFFIXES[form])
     parts = _parts(value)
     text = _FORMS[form](parts)
     return Preview(_cut(text, LIMIT_BYTES), _metadata(value, parts), _SUFFIXES[form])
@@ -106,13 +112,9 @@ def _as_html(parts: _Parts) -> str:
         body = f'<img alt="" src="{parts.picture}">'
     else:
         body = f"<pre>{html.escape(parts.text)}</pre>" if parts.text else ""
-    return f'<!DOCTYPE html>\n<meta charset="utf-8">\n{_STYLE}\n<p>{html.escape(parts.line)}</p>\n{body}\n'
+    return page(f"<p>{html.escape(parts.line)}</p>", body)
 
 
-_STYLE = (
-    "<style>body{font:14px sans-serif;margin:1em}table{border-collapse:collapse}"
-    "td,th{border:1px solid #ccc;padding:.2em .5em;text-align:left}img{max-width:100%}pre{white-space:pre-wrap}</style>"
-)
 _PLAIN_REPR: Any = object.__repr__  # says an address in memory and nothing else
 _FORMS: dict[Form, Callable[[_Parts], str]] = {"text": _as_text, "markdown": _as_markdown, "html": _as_html}
 
@@ -161,6 +163,10 @@ def _text(value: Any) -> str:
     kind = type(value)
     if kind is str:
         return value if summary(value) != repr(value) else ""
+    if kind is Html or kind is Markdown:
+        return str(value.text)
+    if kind is Metrics:
+        return "\n".join(f"{name}: {number}" for name, number in value.items())
     if kind is bytes or kind is bytearray:
         return _hex(bytes(value[:1024]))
     if value is None or kind in (bool, int, float):

@@ -1,10 +1,12 @@
-"""The first rows of a frame of pandas or polars, as Markdown and as HTML; used by previews alone."""
+"""The first rows of a frame or of a confusion matrix, as Markdown and as HTML; used by previews alone."""
 
 from __future__ import annotations
 
 import html
 from dataclasses import dataclass
 from typing import Any
+
+from ..logged.kinds import ClassificationMetrics
 
 _ROWS = 20
 _COLUMNS = 20
@@ -46,8 +48,10 @@ class Table:
 
 
 def table_of(value: Any) -> Table | None:
-    """The table of a DataFrame or Series; None for any other value."""
+    """The table of a DataFrame, a Series or a confusion matrix; None for any other value."""
     kind = type(value)
+    if kind is ClassificationMetrics:
+        return _matrix(value) if value.matrix else None
     home = kind.__module__.partition(".")[0]
     if home == "pandas" and kind.__name__ in ("DataFrame", "Series"):
         return _pandas(value.to_frame() if kind.__name__ == "Series" else value)
@@ -68,6 +72,15 @@ def _polars(frame: Any) -> Table:
     shown = frame.head(_ROWS).select(names[:_COLUMNS])
     rows = tuple(tuple(map(_cell, row)) for row in shown.rows())
     return Table(tuple(map(_cell, names[:_COLUMNS])), rows, names, len(frame) - len(shown))
+
+
+def _matrix(value: ClassificationMetrics) -> Table:
+    """Rows are true classes, columns predicted ones."""
+    rows = tuple(
+        (_cell(label), *map(_cell, row[:_COLUMNS])) for label, row in zip(value.labels, value.matrix, strict=True)
+    )
+    heads = tuple(map(_cell, value.labels[:_COLUMNS]))
+    return Table((" ", *heads), rows[:_ROWS], value.labels, max(0, len(rows) - _ROWS))
 
 
 def _cell(value: Any) -> str:

@@ -23,12 +23,12 @@ def checked_name(name: Any, call: str) -> str:
     """
     if not isinstance(name, str):
         raise TypeError(f"{call}: the name must be a text, but is {type(name).__name__}")
-    name = str.__str__(name)
-    if not name.strip() or len(name) > NAME_CHARACTERS or not name.isprintable():
+    text = str(name)
+    if not text.strip() or len(text) > NAME_CHARACTERS or not text.isprintable():
         raise ValueError(
-            f"{call}: the name {name[:60]!r} must have 1 to {NAME_CHARACTERS} characters that can be printed"
+            f"{call}: the name {text[:60]!r} must have 1 to {NAME_CHARACTERS} characters that can be printed"
         )
-    return name
+    return text
 
 
 def number(value: Any, call: str) -> int | float:

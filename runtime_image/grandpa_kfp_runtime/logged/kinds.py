@@ -211,10 +211,18 @@ SCHEMAS: Mapping[str, str] = {
 }
 """Artifact types by a type's name in a `TypeSpec`; a type without one is a `system.Artifact`."""
 
-FORMS: Mapping[type, str] = {
+_FORMS: Mapping[type, str] = {
     ClassificationMetrics: "classification",
     Html: "html",
     Markdown: "markdown",
     Figure: "figure",
 }
-"""The form of an artifact by its value's type; `Metrics` are told as metrics."""
+
+
+def form_of(value: Any) -> str:
+    """The form of an artifact with this value; empty for one that is not made to be drawn.
+
+    >>> form_of(Html("<p>")), form_of(5)
+    ('html', '')
+    """
+    return _FORMS.get(type(value), "")

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from logging import getLogger
 from typing import Any, Protocol
 
 from ..redaction import NOTHING_SECRET, Redactor
@@ -23,8 +22,6 @@ POINTS_OF_A_METRIC = 1_000
 POINTS_IN_ALL = 20_000
 MOST_NAMES = 1_000
 """Of metrics, of parameters and of artifacts, each."""
-
-_LOG = getLogger("grandpa.task")
 
 
 class _Growing:
@@ -217,7 +214,7 @@ class TaskLog:
         key = text.partition(":")[0]
         if key not in self._told:
             self._told.add(key)
-            _LOG.warning("%s", text)
+            _warning(text)
 
 
 class Dropped:
@@ -225,7 +222,13 @@ class Dropped:
 
     def wake(self) -> None:
         """Once, since what is new stays new."""
-        _LOG.warning("no task runs here: what is logged is dropped")
+        _warning("no task runs here: what is logged is dropped")
 
     def keep(self, name: str, value: Any) -> Artifact:
         return Artifact("value")
+
+
+def _warning(text: str) -> None:
+    from logging import getLogger
+
+    getLogger("grandpa.task").warning("%s", text)
