@@ -251,11 +251,11 @@ def test_types_of_declared_outputs_and_paths_are_followed() -> None:
         (Options(memory="2 GB"), "memory must be a size above 0, such as '512Mi' or '2Gi', but is '2 GB'"),
         (Options(gpu=-1), "gpu must be a whole number, 0 or more, but is -1"),
         (Options(cache="soon"), "cache must be True, False or a time to live such as '12h' or '1d', but is 'soon'"),
-        (Options(image="two words"), "image must be the name of an image, but is 'two words'"),
+        (Options(image="two words"), "image must be an image's name, as registry/name:tag, but is 'two words'"),
         (
             Options(packages=("numpy=1.26",)),
-            "packages must be a list of requirements such as ['numpy==1.26.4']: 'numpy=1.26' is no requirement that pip "
-            "takes (Expected semicolon (after name with no version specifier) or end)",
+            "packages must be a list of requirements such as ['numpy==1.26.4']: 'numpy=1.26' is no requirement that "
+            "pip takes (Expected semicolon (after name with no version specifier) or end)",
         ),
         (
             Options(index_url="https://ann:hunter22@host/simple"),

@@ -13,8 +13,9 @@ import grandpa_kfp
 NAMES = [
     "CodecError", "CompileError", "Component", "DeployError", "File", "GrandpaError", "GraphError", "LoadError", "Node",
     "ObjectCorrupt", "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "Ref", "RunCancelled", "Static",
-    "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TemplateParser", "TraceError",
-    "Workflow", "compile", "current", "deploy", "inspect_run", "launch", "register_codec", "resolve", "run", "trace",
+    "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TemplateParser",
+    "TraceError", "Workflow", "compile", "current", "deploy", "inspect_run", "launch", "register_codec", "resolve",
+    "run", "trace",
 ]  # fmt: skip
 HEAVY = ["kfp", "kubernetes", "minio", "jinja2", "numpy", "click", "rich", "yaml", "zstandard", "cloudpickle"]
 

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,6 +161,16 @@ def test_sharing_inside_a_value_is_kept() -> None:
     big = bytearray(100_000)
     c, d = through([big, big])
     assert c is d
+
+
+def test_a_value_with_code_in_it_is_refused_by_another_python_before_it_is_unpickled() -> None:
+    """A pickle of a code object is one Python minor's; data is anyone's."""
+    encoded = encode(lambda x: x)
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert encoded.meta["python"] == here
+    with pytest.raises(CodecError, match=rf"code that only Python 3\.2 can read.* this is Python {here}"):
+        decode(replace(encoded, meta={**encoded.meta, "python": "3.2"}, frames=(b"no pickle at all",)))
+    assert "python" not in encode({"a": (1, 2)}).meta
 
 
 def test_lambdas_and_closures_come_back() -> None:

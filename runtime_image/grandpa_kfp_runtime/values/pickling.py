@@ -168,6 +168,7 @@ def dump(
     """
     session = Dump(files, here, fingerprint)
     file = io.BytesIO()
+    meta: dict[str, Json] = {}
     pickler = (_PlainApart if _has_big_bytes(value) else _Plain)(file, session)
     try:
         pickler.dump(value)
@@ -177,11 +178,11 @@ def dump(
         raise
     except Exception:  # whatever a user's __reduce__ may raise: cloudpickle shall say it again, or manage
         session, file = _dump_by_cloudpickle(value, name, Dump(files, True, fingerprint), stable=not (files or here))
+        meta["python"] = f"{sys.version_info[0]}.{sys.version_info[1]}"  # which alone can read its code
     else:
         if not (files or here) and may_hold_sets(file.getvalue()):  # a constant: the same text every time
             session = Dump(files, here, fingerprint)
             file = io.BytesIO(dump_ordered(value, session.reduce))
-    meta: dict[str, Json] = {}
     if session.beside:
         meta["beside"] = len(session.beside)
     return (file.getvalue(), *session.beside, *session.apart), meta, session.classes
@@ -238,6 +239,7 @@ def load(frames: Sequence[Frame], meta: dict[str, Json], scratch: Path | None = 
 
     given: the frames belong to the caller alone, who will not use them again; arrays live in them then.
     """
+    _check_python(str(meta.get("python", "")))
     beside = meta.get("beside", 0)
     buffers = [own(frame, given=given) for frame in frames[1 : 1 + beside]]
     stream = plain(frames[0])
@@ -254,6 +256,15 @@ def load(frames: Sequence[Frame], meta: dict[str, Json], scratch: Path | None = 
         ) from error
     except Exception as error:  # whatever a user's __setstate__ or __init__ may raise
         raise CodecError(f"a stored value cannot be loaded here ({type(error).__name__}: {error})") from error
+
+
+def _check_python(written_by: str) -> None:
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if written_by and written_by != here:
+        raise CodecError(
+            f"a stored value holds code that only Python {written_by} can read, which wrote it, and this is Python "
+            f"{here}: define its functions and classes in a module, which travels as source, or use one Python for both"
+        )
 
 
 class _Loader(pickle.Unpickler):
