@@ -399,9 +399,10 @@ class _Reader:
 
 def _is_whole(platform: Mapping[str, Any], env: Mapping[str, str]) -> bool:
     """Whether everything is there that the executor's environment speaks of; it stands last in the file."""
-    scratch = env.get("TMPDIR") != SCRATCH or bool(platform.get("emptyDirMounts"))
+    mounted = {item.get("mountPath") for items in platform.values() if isinstance(items, list) for item in items}
+    scratch = env.get("TMPDIR") != SCRATCH or SCRATCH in mounted
     deadline = ENV_TIMEOUT_S not in env or "activeDeadlineSeconds" in platform
-    return scratch and deadline and all(item.get("optional") is False for item in platform.get("secretAsEnv", ()))
+    return scratch and deadline and all(item.get("keyToEnv") for item in platform.get("secretAsEnv", ()))
 
 
 def _limits(resources: Mapping[str, Any]) -> Limits:

@@ -127,7 +127,7 @@ def test_env_holds_the_users_own_and_what_the_runtime_reads() -> None:
         "GRANDPA_CODE_SHA256": CODE.sha256,
     }  # fmt: skip
     assert [name for name, _ in found.env] == sorted(name for name, _ in found.env)
-    assert not found.scratch  # the user's own place for temporary files
+    assert "emptyDirMounts" not in found.kubernetes  # the user's own place for temporary files
 
 
 @pytest.mark.parametrize(

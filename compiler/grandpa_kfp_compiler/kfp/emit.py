@@ -7,9 +7,7 @@ space, deadlines). Field by field what the kfp SDK's own protobuf writes as JSON
 from __future__ import annotations
 
 import json
-import math
 import re
-from typing import Any
 
 from .pipeline import Dag, Executor, FromConstant, FromTask, Leaf, Parameter, Pipeline, Source, Task
 from .yaml_writer import Plain, dump
@@ -18,10 +16,6 @@ SCHEMA_VERSION = "2.1.0"
 RETRY_FOR = "2592000s"
 """KFP counts a retry's bound from the first attempt's start, running time included: 30 days."""
 
-DEADLINE_MARGIN_S = 60
-"""The pod's deadline stands behind the runtime's own timer: a killed pod leaves no log."""
-
-GPU = "nvidia.com/gpu"
 _ARTIFACT = {"artifactType": {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}}
 _STRING = {"parameterType": "STRING"}
 _GIGABYTE = 1e9
@@ -54,7 +48,7 @@ def pipeline_spec(pipeline: Pipeline, version: str) -> dict[str, Plain]:
 
 def platform_spec(pipeline: Pipeline) -> dict[str, Plain]:
     """The PlatformSpec as plain data; empty where no executor needs one."""
-    executors = {_label(leaf): config for leaf in pipeline.leaves() if (config := _kubernetes(leaf.executor))}
+    executors = {_label(leaf): leaf.executor.kubernetes for leaf in pipeline.leaves() if leaf.executor.kubernetes}
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}} if executors else {}
 
 
@@ -149,19 +143,23 @@ def _container(executor: Executor) -> dict[str, Plain]:
 
 
 def _resources(executor: Executor) -> dict[str, Plain]:
-    """Each limit in the field of today (text, as the user wrote it) and in the one older servers read."""
+    """Each amount in the field of today (text, as the user wrote it) and in the one older servers read."""
     found: dict[str, Plain] = {}
-    if executor.cpu is not None:
-        found["resourceCpuLimit"] = executor.cpu
-        if (number := cores(executor.cpu)) is not None:
-            found["cpuLimit"] = number
-    if executor.memory is not None:
-        found["resourceMemoryLimit"] = executor.memory
-        if (number := gigabytes(executor.memory)) is not None:
-            found["memoryLimit"] = number
-    if executor.gpu:
-        count = str(executor.gpu)
-        found["accelerator"] = {"resourceType": GPU, "resourceCount": count, "type": GPU, "count": count}
+    for kind, part, text, number in (
+        ("cpu", "Limit", executor.cpu.limit, cores),
+        ("cpu", "Request", executor.cpu.request, cores),
+        ("memory", "Limit", executor.memory.limit, gigabytes),
+        ("memory", "Request", executor.memory.request, gigabytes),
+    ):
+        if text is not None:
+            found[f"resource{kind.capitalize()}{part}"] = text
+            if (value := number(text)) is not None:
+                found[f"{kind}{part}"] = value
+    if executor.accelerator:
+        resource, amount = executor.accelerator
+        found["accelerator"] = {"resourceType": resource, "resourceCount": amount}
+        if amount.isdecimal():
+            found["accelerator"] |= {"type": resource, "count": amount}
     return found
 
 
@@ -186,30 +184,6 @@ def gigabytes(text: str) -> float | None:
         return None
     number, unit = match.groups(default="")
     return float(number) * {**_UNITS, **_BINARY_UNITS, "": 1.0}[unit.replace("k", "K")] / _GIGABYTE
-
-
-def _kubernetes(executor: Executor) -> dict[str, Plain]:
-    found: dict[str, Plain] = {}
-    if executor.secrets:
-        by_secret: dict[str, list[Any]] = {}
-        for item in executor.secrets:
-            by_secret.setdefault(item.secret, []).append({"secretKey": item.key, "envVar": item.variable})
-        found["secretAsEnv"] = [
-            {
-                "secretName": secret,
-                "secretNameParameter": {"runtimeValue": {"constant": secret}},
-                "keyToEnv": keys,
-                "optional": False,
-            }
-            for secret, keys in sorted(by_secret.items())
-        ]
-    if executor.scratch:
-        found["emptyDirMounts"] = [{"volumeName": "scratch", "mountPath": dict(executor.env)["TMPDIR"]}]
-    if executor.timeout_s is not None:
-        found["activeDeadlineSeconds"] = str(math.ceil(executor.timeout_s) + DEADLINE_MARGIN_S)
-    if executor.pull_policy:
-        found["imagePullPolicy"] = executor.pull_policy
-    return found
 
 
 # --- the comment on top --------------------------------------------------------------------------

@@ -1,8 +1,7 @@
-"""From a task's options to its container: image, command, environment, resources, secrets."""
+"""From a task's options to its container: image, command, environment, resources, and what Kubernetes adds."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from grandpa_kfp_runtime.contract import (
@@ -22,10 +21,11 @@ from grandpa_kfp_runtime.contract import (
 )
 from grandpa_kfp_runtime.errors import CompileError
 
-from ..graph import Call
+from ..executor_config import Entry, executor_config, scratch_entry, secret_entry, secret_variables
+from ..graph import NO_OPTIONS, Call, Json, Options
 from .bootstrap import BOOTSTRAP_COMMAND, runtime_requirement
 from .options import RELEASED_IMAGE, CompileOptions
-from .pipeline import Executor, SecretVariable
+from .pipeline import GPU, Amount, Executor
 
 COMMAND = ("python", "-m", "grandpa_kfp_runtime")
 SCRATCH = "/scratch"
@@ -52,27 +52,31 @@ class Executors:
     notes: dict[str, None] = field(default_factory=dict)
 
     def task(self, call: Call, args: TaskCall, inline_bytes: int) -> Executor:
-        """The container of a task. Raises CompileError for options that Kubernetes would change or refuse."""
+        """The container of a task. Raises CompileError for options that Kubernetes would change."""
         chosen = call.options
         env = dict(chosen.env or ())
         where = f"{call.id} ({call.where})" if call.where else call.id
         for name, value in env.items():
             _check_env(where, name, value)
-        user_secrets = _secrets(where, chosen.secrets or ())
-        env.update(self._own_env(call, inline_bytes, [item.variable for item in user_secrets]))
-        env.setdefault("TMPDIR", SCRATCH)
+        own = self._everywhere()
+        given = {name for pairs in (chosen.env, chosen.secrets, chosen.config_maps) for name, _ in pairs or ()}
+        if "TMPDIR" not in given:
+            own.append(scratch_entry(_OWN, SCRATCH, chosen.disk))
+        config = executor_config(chosen, own)
+        _check_texts(where, config)
+        env.update(self._own_env(call, inline_bytes, secret_variables(config)))
+        if "TMPDIR" not in given:
+            env["TMPDIR"] = SCRATCH
+        self._note(where, chosen, config)
         return Executor(
-            self._image(where, chosen.image),
+            chosen.image or self.image,
             self.command(),
             tuple(args.argv()),
             tuple(sorted(env.items())),
-            tuple(sorted((*user_secrets, *self.store_secrets()), key=lambda item: item.variable)),
-            None if chosen.cpu is None else str(chosen.cpu),
-            None if chosen.memory is None else str(chosen.memory),
-            chosen.gpu or None,
-            chosen.timeout_s,
-            env["TMPDIR"] == SCRATCH,
-            self.options.pull_policy,
+            _amount(chosen.cpu),
+            _amount(chosen.memory),
+            _accelerator(chosen),
+            config,
         )
 
     def code_task(self, argv: tuple[str, ...], env: tuple[tuple[str, str], ...]) -> Executor:
@@ -85,28 +89,32 @@ class Executors:
             self.command(),
             argv,
             tuple(sorted(own.items())),
-            self.store_secrets(),
-            pull_policy=self.options.pull_policy,
+            kubernetes=executor_config(NO_OPTIONS, self._everywhere()),
         )
 
     def command(self) -> tuple[str, ...]:
         return BOOTSTRAP_COMMAND if self.options.bootstrap else COMMAND
 
-    def store_secrets(self) -> tuple[SecretVariable, ...]:
-        if not self.options.secret or not self.options.store.startswith("s3:"):
-            return ()
+    def _everywhere(self) -> list[Entry]:
+        """What every container has: the store's credentials, when its image is pulled."""
+        own = []
         secret = self.options.secret
-        return (
-            SecretVariable(ENV_ACCESS_KEY, secret, "accesskey"),
-            SecretVariable(ENV_SECRET_KEY, secret, "secretkey"),
-        )
+        if secret and self.options.store.startswith("s3:"):
+            own.append(secret_entry(_OWN, ENV_ACCESS_KEY, secret, "accesskey"))
+            own.append(secret_entry(_OWN, ENV_SECRET_KEY, secret, "secretkey"))
+        if self.options.pull_policy:
+            own.append(Entry(_OWN, "imagePullPolicy", self.options.pull_policy))
+        return own
 
-    def _image(self, where: str, image: str | None) -> str:
-        if image is None:
-            return self.image
-        if not _IMAGE.fullmatch(image):
-            raise CompileError(f"{where}: image {image!r} is no image's name; write it as registry/name:tag")
-        return image
+    def _note(self, where: str, options: Options, config: dict[str, Json]) -> None:
+        if options.disk and options.gpu:
+            self.notes[
+                f"{where}: disk={options.disk!r} bounds {SCRATCH} but reserves nothing: KFP has one place for a "
+                "further resource, and the GPU takes it"
+            ] = None
+        for field_, instead in _UNREAD.items():
+            if field_ in config:
+                self.notes[f"{where}: KFP's servers up to 2.17 take {field_} and do nothing with it{instead}"] = None
 
     def _own_env(self, call: Call, inline_bytes: int, secrets: list[str]) -> dict[str, str]:
         chosen = call.options
@@ -128,13 +136,23 @@ class Executors:
         return env
 
 
-_IMAGE = re.compile(r"[A-Za-z0-9][\w./:@-]*")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_OWN = "grandpa-kfp"
+_UNREAD = {"podAffinity": "", "enabledSharedMemory": "; set shm="}
+EPHEMERAL_STORAGE = "ephemeral-storage"
+
+
+def _amount(value: str | tuple[str | None, str | None] | None) -> Amount:
+    return Amount(*value) if isinstance(value, tuple) else Amount(limit=value)
+
+
+def _accelerator(options: Options) -> tuple[str, str] | None:
+    """The one further resource that KFP knows a field for, and how much of it: GPUs, else disk."""
+    if options.gpu:
+        return options.gpu_type or GPU, str(options.gpu)
+    return (EPHEMERAL_STORAGE, options.disk) if options.disk else None
 
 
 def _check_env(where: str, name: str, value: str) -> None:
-    if not _VARIABLE.fullmatch(name):
-        raise CompileError(f"{where}: env {name!r} is no name of an environment variable in Kubernetes")
     if "{{" in value or "}}" in value or "$(" in value:
         raise CompileError(
             f"{where}: env {name} holds `{{{{`, `}}}}` or `$(`, which Argo and Kubernetes replace: set it in the "
@@ -144,13 +162,17 @@ def _check_env(where: str, name: str, value: str) -> None:
         raise CompileError(f"{where}: env {name} holds a NUL character, which no environment can hold")
 
 
-def _secrets(where: str, secrets: tuple[tuple[str, str], ...]) -> list[SecretVariable]:
-    found = []
-    for variable, source in secrets:
-        secret, _, key = source.partition("/")
-        if not secret or not key or not _VARIABLE.fullmatch(variable):
+def _check_texts(where: str, config: Json) -> None:
+    """Argo replaces what stands in double braces in whatever it is handed."""
+    waiting = [config]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend((*value, *value.values()))
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, str) and ("{{" in value or "}}" in value or "\0" in value):
             raise CompileError(
-                f"{where}: secrets {variable}={source!r} names no key of a secret; write {variable}='secret/key'"
+                f"{where}: an option for Kubernetes holds `{{{{`, `}}}}` or a NUL character, which Argo would "
+                f"replace or refuse: {value!r}"
             )
-        found.append(SecretVariable(variable, secret, key))
-    return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from grandpa_kfp_runtime.code.fingerprint import call_fingerprint
@@ -17,13 +18,19 @@ from grandpa_kfp_runtime.parameters import kfp_type
 
 from ..bind import Bound, bind
 from ..constants import default_json
-from ..graph import HANDLE, MISSING, Call, Constant, Graph, Group, Operation, ParameterValue, TaskOutput
+from ..graph import HANDLE, MISSING, OPTION_NAMES, Call, Constant, Graph, Group, Operation, ParameterValue, TaskOutput
 from ..graph import Parameter as GraphParameter
 from .executors import Executors
 from .fan_in import inline_limits
 from .names import Names, sanitise
 from .options import CompileOptions
 from .pipeline import Dag, FromConstant, FromParameter, FromTask, Leaf, Parameter, Pipeline, Source, Task
+
+_NOT_THE_CONTAINERS = {
+    "retries", "backoff_s", "backoff_factor", "backoff_max_s", "cache", "version", "keep", "uses", "always", "artifact",
+}  # fmt: skip
+_container_options = attrgetter(*(name for name in OPTION_NAMES if name not in _NOT_THE_CONTAINERS))
+"""Tasks that are alike in these share a container."""
 
 PREVIEW = "-preview"
 """Appended to an output's name: the artifact whose file a person sees."""
@@ -103,9 +110,7 @@ class _Lowering:
         classes = [room.prints[item.node] for item in bound.interface.instances]
         fingerprint = call_fingerprint(node.fingerprint, chosen, classes)
         limit = self.limits.get(call.id, INLINE_LIMIT_BYTES)
-        container = (chosen.image, chosen.env, chosen.secrets, chosen.cpu, chosen.memory, chosen.gpu)
-        rest = (chosen.timeout_s, chosen.packages, chosen.index_url, chosen.verbose)
-        key = (node.key, fingerprint, bound.interface, limit, container, rest)
+        key = (node.key, fingerprint, bound.interface, limit, _container_options(chosen))
         leaf = self.leaves.get(key)
         if leaf is None:
             leaf = self.leaves[key] = self._new_leaf(call, fingerprint, bound.interface, limit)

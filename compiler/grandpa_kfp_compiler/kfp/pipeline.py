@@ -7,34 +7,36 @@ Leaf     = one container: interface to KFP and Executor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+GPU = "nvidia.com/gpu"
+"""The resource that `gpu` counts where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
-class SecretVariable:
-    """An environment variable out of a Kubernetes secret."""
+class Amount:
+    """Of CPU or memory, in Kubernetes' text; None where it is not set."""
 
-    variable: str
-    secret: str
-    key: str
+    request: str | None = None
+    limit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Executor:
-    """One container. env and secrets are sorted by name; timeout_s bounds one attempt."""
+    """One container. env is sorted by name; accelerator: a further resource and its amount.
+
+    kubernetes: its KubernetesExecutorConfig as plain data.
+    """
 
     image: str
     command: tuple[str, ...]
     args: tuple[str, ...]
     env: tuple[tuple[str, str], ...] = ()
-    secrets: tuple[SecretVariable, ...] = ()
-    cpu: str | None = None
-    memory: str | None = None
-    gpu: int | None = None
-    timeout_s: float | None = None
-    scratch: bool = False
-    pull_policy: str | None = None
+    cpu: Amount = Amount()
+    memory: Amount = Amount()
+    accelerator: tuple[str, str] | None = None
+    kubernetes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

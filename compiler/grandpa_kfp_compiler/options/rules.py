@@ -62,6 +62,7 @@ def rule(
 
 # --- plain values --------------------------------------------------------------------------------
 
+_IMAGE = re.compile(r"[A-Za-z0-9][\w./:@-]*")
 _TIME_TO_LIVE = re.compile(r"[0-9]+(\.[0-9]+)?[smhdw]")
 
 
@@ -85,6 +86,10 @@ def _is_cache(value: Any) -> bool:
     return isinstance(value, bool) or (isinstance(value, str) and _TIME_TO_LIVE.fullmatch(value) is not None)
 
 
+def _is_image(value: Any) -> bool:
+    return isinstance(value, str) and _IMAGE.fullmatch(value) is not None
+
+
 def _number(value: Any) -> Any:
     return float(value) if type(value) is int and abs(value) < 2**53 else value
 
@@ -100,7 +105,7 @@ FLAG = rule("True or False", (bool,), lambda value: isinstance(value, bool))
 CACHE = rule("True, False or a time to live such as '12h' or '1d'", (bool, str), _is_cache)
 TEXT = rule("a text", (str,), is_text)
 VERSION = rule("a text or a number", (str,), lambda value: isinstance(value, str), _shown)
-IMAGE = rule("the name of an image", (str,), lambda value: is_text(value) and not any(map(str.isspace, value)))
+IMAGE = rule("an image's name, as registry/name:tag", (str,), _is_image)
 
 
 # --- amounts -------------------------------------------------------------------------------------

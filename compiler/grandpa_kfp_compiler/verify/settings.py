@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from grandpa_kfp_runtime.errors import ParameterError
 from grandpa_kfp_runtime.parameters import UnknownClass, convert, kfp_type, no_class, to_json
 
+from ..executor_config import conflicts
 from ..graph import HANDLE, NO_OPTIONS, Call, Constant, Graph, Json, Options, Parameter
 from ..options import RULES
 from .faults import Fault, place_of, place_of_graph
@@ -49,11 +50,7 @@ def option_mistakes(options: Options) -> list[str]:
     mistakes = [
         f"the option {name} {mistake}" for name, value in options.chosen() for mistake in RULES[name].mistakes(value)
     ]
-    env, secrets, maps = (dict(pairs or ()) for pairs in (options.env, options.secrets, options.config_maps))
-    for name in sorted((env.keys() & secrets.keys()) | (env.keys() & maps.keys()) | (secrets.keys() & maps.keys())):
-        kinds = [kind for kind, given in (("env", env), ("secrets", secrets), ("config_maps", maps)) if name in given]
-        mistakes.append(f"{name} is set both by the option {kinds[0]} and by the option {kinds[1]}; drop one")
-    return mistakes
+    return mistakes or conflicts(options)
 
 
 def parameter_mistakes(parameter: Parameter) -> Iterator[str]:
