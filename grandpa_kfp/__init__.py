@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from grandpa_kfp_runtime.context import current as current
+    from grandpa_kfp_runtime.context import log_artifact as log_artifact
+    from grandpa_kfp_runtime.context import log_metric as log_metric
+    from grandpa_kfp_runtime.context import log_params as log_params
     from grandpa_kfp_runtime.errors import CodecError as CodecError
     from grandpa_kfp_runtime.errors import CompileError as CompileError
     from grandpa_kfp_runtime.errors import DeployError as DeployError
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
     from grandpa_kfp_runtime.errors import TaskError as TaskError
     from grandpa_kfp_runtime.errors import TaskTimeout as TaskTimeout
     from grandpa_kfp_runtime.errors import TraceError as TraceError
+    from grandpa_kfp_runtime.logged.kinds import ClassificationMetrics as ClassificationMetrics
+    from grandpa_kfp_runtime.logged.kinds import Figure as Figure
+    from grandpa_kfp_runtime.logged.kinds import Html as Html
+    from grandpa_kfp_runtime.logged.kinds import Markdown as Markdown
+    from grandpa_kfp_runtime.logged.kinds import Metrics as Metrics
     from grandpa_kfp_runtime.values.codecs import register_codec as register_codec
     from grandpa_kfp_runtime.values.files import File as File
 
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
     from .api import compile as compile
     from .api import run as run
     from .authoring.components import Component as Component
+    from .authoring.generators import GeneratorNode as GeneratorNode
     from .authoring.growing import resolve as resolve
     from .authoring.nodes import Node as Node
     from .authoring.refs import Ref as Ref
@@ -50,9 +59,11 @@ _ERRORS = (
     "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "RunCancelled", "StoreDenied", "StoreError",
     "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TraceError",
 )  # fmt: skip
+_LOGGED = ("ClassificationMetrics", "Figure", "Html", "Markdown", "Metrics")
 _HOMES = {
     "Component": "grandpa_kfp.authoring.components",
     "File": "grandpa_kfp_runtime.values.files",
+    "GeneratorNode": "grandpa_kfp.authoring.generators",
     "Node": "grandpa_kfp.authoring.nodes",
     "Ref": "grandpa_kfp.authoring.refs",
     "Static": "grandpa_kfp.authoring.statics",
@@ -67,6 +78,8 @@ _HOMES = {
     "resolve": "grandpa_kfp.authoring.growing",
     "run": "grandpa_kfp.api",
     "trace": "grandpa_kfp.authoring.tracing",
+    **dict.fromkeys(("log_artifact", "log_metric", "log_params"), "grandpa_kfp_runtime.context"),
+    **dict.fromkeys(_LOGGED, "grandpa_kfp_runtime.logged.kinds"),
     **dict.fromkeys(_ERRORS, "grandpa_kfp_runtime.errors"),
 }
 

@@ -60,7 +60,11 @@ def pack(graph: Graph, *, root: Path | str | None = None, include: Iterable[str 
     )
     fingerprints = Fingerprints(locator=locator, files=_hashes(included), modules=included.modules)
     done = {
-        key: node if node.fingerprint else replace(node, fingerprint=fingerprints.code(node.target))
+        key: node
+        if node.fingerprint
+        else replace(
+            node, fingerprint=fingerprints.code(node.target), logs=tuple(sorted(fingerprints.logs(node.target)))
+        )
         for key, node in keyed.items()
     }
     return replace(graph.with_nodes(done), code=Code(payload.sha256, payload.zip, payload.python))

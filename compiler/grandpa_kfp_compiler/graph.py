@@ -189,6 +189,7 @@ class PythonNode:
 
     key: how a worker finds it: `module:qualname`, or `value:NAME` for one that travels by value.
     signatures: by method; a function's own under ``, a class's construction under `__init__`.
+    logs: which of our functions that log its code refers to (`log_metric`, ...), sorted; known once packed.
     target: the live function or class (with the @Node mark taken off), None in a graph from a file.
     """
 
@@ -200,6 +201,7 @@ class PythonNode:
     fingerprint: str = ""
     where: str = ""
     description: str = ""
+    logs: tuple[str, ...] = ()
     target: Any = field(default=None, compare=False, repr=False)
 
     def signature(self, method: str = "") -> Signature:

@@ -11,11 +11,12 @@ import pytest
 import grandpa_kfp
 
 NAMES = [
-    "CodecError", "CompileError", "Component", "DeployError", "File", "GrandpaError", "GraphError", "LoadError", "Node",
-    "ObjectCorrupt", "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "Ref", "RunCancelled", "Static",
+    "ClassificationMetrics", "CodecError", "CompileError", "Component", "DeployError", "Figure", "File",
+    "GrandpaError", "GraphError", "Html", "LoadError", "Markdown", "Metrics", "Node", "ObjectCorrupt",
+    "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "Ref", "RunCancelled", "Static",
     "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TemplateParser",
-    "TraceError", "Workflow", "compile", "current", "deploy", "inspect_run", "launch", "register_codec", "resolve",
-    "run", "trace",
+    "TraceError", "Workflow", "compile", "current", "deploy", "inspect_run", "launch", "log_artifact",
+    "log_metric", "log_params", "register_codec", "resolve", "run", "trace",
 ]  # fmt: skip
 HEAVY = ["kfp", "kubernetes", "minio", "jinja2", "numpy", "click", "rich", "yaml", "zstandard", "cloudpickle"]
 

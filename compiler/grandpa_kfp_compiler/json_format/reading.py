@@ -132,8 +132,9 @@ def _node(value: Json) -> PythonNode:
         fields.get("fingerprint", text, ""),
         fields.get("where", text, ""),
         fields.get("description", text, ""),
+        fields.get("logs", texts, ()),
     )
-    fields.end("name", "class", "signatures", "outputs", "fingerprint", "where", "description")
+    fields.end("name", "class", "signatures", "outputs", "fingerprint", "where", "description", "logs")
     return node
 
 

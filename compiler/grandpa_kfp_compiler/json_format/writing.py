@@ -180,6 +180,8 @@ def _node(node: PythonNode) -> Fields:
         data["signatures"] = {method: _signature(signature) for method, signature in node.signatures}
     if node.outputs != (RESULT,):
         data["outputs"] = list(node.outputs)
+    if node.logs:
+        data["logs"] = list(node.logs)
     return {**data, **_set(fingerprint=node.fingerprint, where=node.where, description=node.description)}
 
 

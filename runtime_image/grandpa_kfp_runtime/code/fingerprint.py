@@ -31,6 +31,10 @@ class CallOptions(Protocol):
     def image(self) -> str | None: ...
 
 
+OWN = "grandpa-kfp"
+"""Our own distribution, which every worker has in some version: the contract tells whether it is the right one."""
+
+
 class Fingerprints:
     """The fingerprints of many callables: what they share is looked at once.
 
@@ -62,6 +66,19 @@ class Fingerprints:
         for name, own in sorted(entries):
             found.update(f"{len(name)} {name} {own}\n".encode("utf-8", "surrogatepass"))
         return found.hexdigest()
+
+    def logs(self, target: Any) -> frozenset[str]:
+        """Which of `log_metric`, `log_params` and `log_artifact` the code of a callable refers to, however deep.
+
+        >>> Fingerprints().logs(lambda: print("nothing"))
+        frozenset()
+        """
+        return self._reach.logs_from(self._reach.target(target))
+
+    def outside(self, target: Any) -> list[str]:
+        """The names of the outside distributions that the callable's code uses, sorted."""
+        texts = [own for kind, own in self._reach.from_places(self._reach.target(target)) if kind == "outside"]
+        return sorted({text.partition("==")[0] for text in texts} - {OWN})
 
     def explain(self, target: Any) -> list[tuple[str, str]]:
         """What went into the fingerprint: (module:qualname, own hash), sorted."""

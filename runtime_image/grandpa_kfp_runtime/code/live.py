@@ -25,7 +25,7 @@ from .canonical import Encoded, Import, Reference, encode
 from .imports import Locator
 from .marks import unmarked
 from .project import OURS, is_library_file, main_file, real_name
-from .reach import Expanded, Place, Reach, digest
+from .reach import Expanded, Place, Reach, digest, log_places
 
 _CODE = (types.FunctionType, type, types.ModuleType, types.BuiltinFunctionType, types.MethodDescriptorType)
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
@@ -92,7 +92,7 @@ class LiveReach(Reach):
         distribution = self.locator.outside(module)
         name = f"{module}:{value.__qualname__}"
         entries = (("outside", f"{distribution}"),) if distribution is not None else ()
-        return Expanded(((name, "outside"), *entries), ())
+        return Expanded(((name, "outside"), *entries), tuple(log_places(module, [value.__qualname__])))
 
     def _source_place(self, value: Any) -> Place | None:
         """The top-level statement of a project's module that defines the function or class."""

@@ -10,17 +10,19 @@ from __future__ import annotations
 import ast
 import builtins
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .canonical import LOADED, Import, Reference
 from .imports import Locator
+from .project import OURS
 from .source import ModuleSource, Statement
 
 
 class Place(NamedTuple):
     """kind `name`: what binds `name` in the module; `module`: what it does when it is loaded; `whole`: all
-    of it; `outside`: a distribution, `module` being its text; `object`: a live object, `name` its id."""
+    of it; `outside`: a distribution, `module` being its text; `object`: a live object, `name` its id;
+    `log`: one of our functions that log, `name`; no code of the project's, so without an entry."""
 
     kind: str
     module: str
@@ -37,6 +39,7 @@ class Expanded(NamedTuple):
 _MODULE_NAMES = frozenset(
     {"__name__", "__file__", "__doc__", "__package__", "__spec__", "__path__", "__loader__", "__builtins__", "__all__"}
 )
+LOGS = frozenset({"log_metric", "log_params", "log_artifact"})
 _ANYTHING = frozenset({"globals", "eval", "exec"})
 _REGISTERS = frozenset({"append", "add", "register", "setdefault", "update", "insert", "extend", "appendleft"})
 
@@ -61,6 +64,13 @@ class Reach:
 
     def from_places(self, places: Iterable[Place]) -> set[tuple[str, str]]:
         """The entries of all that the places lead to."""
+        return self._walk(places)[1]
+
+    def logs_from(self, places: Iterable[Place]) -> frozenset[str]:
+        """The names of our functions that log, of those that the places lead to."""
+        return frozenset(place.name for place in self._walk(places)[0] if place.kind == "log")
+
+    def _walk(self, places: Iterable[Place]) -> tuple[set[Place], set[tuple[str, str]]]:
         seen: set[Place] = set()
         waiting = list(places)
         entries: set[tuple[str, str]] = set()
@@ -74,7 +84,7 @@ class Reach:
                 expanded = self._expanded[place] = self.expand(place)
             entries.update(expanded.entries)
             waiting.extend(expanded.leads_to)
-        return entries
+        return seen, entries
 
     def expand(self, place: Place) -> Expanded:
         """A place's own hash and where it leads."""
@@ -84,6 +94,8 @@ class Reach:
             return self._module(place)
         if place.kind == "whole":
             return self._whole(place)
+        if place.kind == "log":
+            return Expanded((), ())
         return Expanded((("outside", place.module),), ())
 
     # --- kinds of places ---
@@ -170,6 +182,7 @@ class Reach:
             return [Place("name", module, "__getattr__")]
         stars = [self.locator.absolute(module, target) for target in source.stars]
         outside = [self._outside(star) for star in stars if star is not None and not self.locator.is_own(star)]
+        outside += [place for star in stars if star is not None for place in log_places(star, [name])]
         # put there by something that the source does not show: when in doubt, more
         return [place for place in outside if place is not _STANDARD] or [Place("whole", module)]
 
@@ -185,7 +198,7 @@ class Reach:
             if module == "sys" and names[:1] == ["modules"]:
                 return [Place("whole", within)]
             outside = self._outside(module)
-            return [] if outside is _STANDARD else [outside]
+            return [] if outside is _STANDARD else [outside, *log_places(module, names)]
         places = [Place("module", module)]
         while names and names[0] != "*":
             head = names[0]
@@ -270,6 +283,12 @@ class Reach:
             found = any(_stores(source.statements[item].node) for item in source.bindings.get(name, ()))
             self._registers[place] = found
         return found
+
+
+def log_places(module: str, names: Sequence[str]) -> list[Place]:
+    """The place of a function that logs, where that is what the names in a module of ours lead to."""
+    ours = names and names[0] in LOGS and module.partition(".")[0] in OURS
+    return [Place("log", "", names[0])] if ours else []
 
 
 def _stores(node: ast.AST) -> bool:
