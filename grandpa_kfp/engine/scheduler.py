@@ -2,6 +2,8 @@
 
 Tasks are numbers from 0. A `Schedule` neither runs anything nor knows how it is done; it is not thread
 safe: `dispatch.py` puts a lock around it.
+
+A task may grow while it runs: `add` puts tasks below it, and the task is taken once more when they have ended.
 """
 
 from __future__ import annotations
@@ -37,6 +39,11 @@ def remaining_lengths(waits_for: Sequence[Collection[int]]) -> list[int]:
     return lengths
 
 
+_BITS = 32
+_NUMBER = (1 << _BITS) - 1
+"""A ready task is one integer: urgency, age, number, from the highest bits down; the lowest goes first."""
+
+
 class Schedule:
     """The state of a run: what is ready, what is out, what has ended.
 
@@ -51,75 +58,133 @@ class Schedule:
     [2]
     """
 
-    __slots__ = ("_followers", "_missing", "_place", "_ready", "_reserved", "_stopped", "_tasks", "running")
+    __slots__ = ("_followers", "_grown", "_key", "_missing", "_ready", "_stopped", "running")
 
     def __init__(self, waits_for: Sequence[Collection[int]], priority: Sequence[float] | None = None) -> None:
         count = len(waits_for)
         rank: Sequence[float] = remaining_lengths(waits_for) if priority is None else priority
-        self._tasks = sorted(range(count), key=rank.__getitem__, reverse=True)  # stable: equals keep their order
-        self._place = [0] * count
-        for place, task in enumerate(self._tasks):
-            self._place[task] = place
+        self._key = [0] * count
+        # stable: equals keep their order
+        for place, task in enumerate(sorted(range(count), key=rank.__getitem__, reverse=True)):
+            self._key[task] = ((place << _BITS) | _NUMBER) << _BITS | task
         self._missing = [len(before) for before in waits_for]
-        self._followers: list[list[int]] = [[] for _ in range(count)]
+        self._followers: list[list[int] | tuple[()]] = [()] * count
         for task, before in enumerate(waits_for):
             for producer in before:
-                self._followers[producer].append(task)
-        self._ready = [self._place[task] for task, missing in enumerate(self._missing) if not missing]
+                self._follow(producer, task)
+        self._ready = [self._key[task] for task, missing in enumerate(self._missing) if not missing]
         heapify(self._ready)
-        self._reserved: set[int] = set()
+        self._grown: dict[int, int] = {}  # of tasks that have grown: at how many missing each is ready; -1: it is
         self._stopped = False
         self.running = 0
+
+    def _follow(self, producer: int, task: int) -> None:
+        followers = self._followers[producer]
+        if followers:
+            followers.append(task)
+        else:
+            self._followers[producer] = [task]
 
     @property
     def has_ready(self) -> bool:
         return bool(self._ready)
 
+    @property
+    def count(self) -> int:
+        """How many tasks there are; the next to be added has this number."""
+        return len(self._key)
+
     def take(self) -> int | None:
         """The ready task that goes first; it counts as running from now on. None when none is ready."""
-        if not self._ready:
-            return None
-        self.running += 1
-        return self._tasks[heappop(self._ready)]
+        while self._ready:
+            task = heappop(self._ready) & _NUMBER
+            if self._missing[task] >= 0:  # else lost while it was ready to go on
+                self.running += 1
+                return task
+        return None
 
     def ready(self) -> list[int]:
         """The ready tasks, in the order they will be taken."""
-        return [self._tasks[place] for place in sorted(self._ready)]
-
-    def peek(self) -> int | None:
-        """The task that `take` would give."""
-        return self._tasks[self._ready[0]] if self._ready else None
-
-    def count_ready(self) -> int:
-        return len(self._ready)
-
-    def followers(self, task: int) -> Sequence[int]:
-        """The tasks that wait for it."""
-        return self._followers[task]
-
-    def missing(self, task: int) -> int:
-        """For how many running or waiting tasks it waits; 0 or less for one that is ready, runs or is lost."""
-        return self._missing[task]
-
-    def reserve(self, task: int) -> None:
-        """A waiting task is given out before it is ready, to run behind what it waits for. It counts as running."""
-        self._reserved.add(task)
-        self.running += 1
+        return [key & _NUMBER for key in sorted(self._ready)]
 
     def finish(self, task: int) -> list[int]:
         """A running task succeeded; returns the tasks that waited for it alone, which are ready now."""
         self.running -= 1
-        missing = self._missing
+        missing, grown = self._missing, self._grown
         ready: list[int] = []
         for follower in self._followers[task]:
             missing[follower] -= 1
-            if not missing[follower] and not self._stopped:
-                if follower in self._reserved:
-                    self._reserved.discard(follower)
-                    continue
-                heappush(self._ready, self._place[follower])
+            left = missing[follower]
+            if grown and follower in grown:
+                if left == grown[follower]:
+                    self._go_on(follower)
+            elif not left and not self._stopped:
+                heappush(self._ready, self._key[follower])
                 ready.append(follower)
+        self._followers[task] = ()
+        if grown:
+            grown.pop(task, None)
         return ready
+
+    def add(self, task: int, waits_for: Sequence[Collection[int]], needs: Sequence[int], left: int = 0) -> list[int]:
+        """A running task goes on as others: they get the numbers from `count` on, and it waits.
+
+        waits_for: for each new task those of the new ones, counted from 0, that it waits for; needs: those of
+        them that the task itself waits for. It is ready once more when no more than `left` of all that it waits
+        for are missing, and goes before all others then; `finish` does not tell. New tasks are as urgent as
+        the task is; of equally urgent ones the newest go first, so that few are under way.
+        Returns the new ones that are ready. A task that was lost meanwhile gets none.
+
+        >>> schedule = Schedule([(), ()])
+        >>> schedule.take(), schedule.add(0, [(), (), (0, 1)], [2])
+        (0, [2, 3])
+        >>> [schedule.take(), schedule.take(), schedule.take()], schedule.finish(2), schedule.finish(3)
+        ([2, 3, 1], [], [4])
+        >>> schedule.take(), schedule.finish(4), schedule.take()
+        (4, [], 0)
+        """
+        self.running -= 1
+        if self.is_lost(task):
+            return []
+        first = len(self._key)
+        self._number(self._key[task] >> 2 * _BITS, waits_for)
+        self._missing += [len(before) for before in waits_for]
+        self._followers += [()] * len(waits_for)
+        for number, before in enumerate(waits_for, first):
+            for producer in before:
+                self._follow(first + producer, number)
+        self._missing[task] += len(needs)
+        self._grown[task] = left
+        for need in needs:
+            self._follow(first + need, task)
+        if self._missing[task] <= left:
+            self._go_on(task)
+        if self._stopped:
+            return []
+        ready = [number for number, before in enumerate(waits_for, first) if not before]
+        for number in ready:
+            heappush(self._ready, self._key[number])
+        return ready
+
+    def _number(self, urgency: int, waits_for: Sequence[Collection[int]]) -> None:
+        """Keys for new tasks: later ones are lower, and of those of one call the ones with the longest path."""
+        first, count = len(self._key), len(waits_for)
+        lengths = remaining_lengths(waits_for) if count > 1 else [1]
+        order = sorted(range(count), key=lengths.__getitem__, reverse=True)
+        keys = [0] * count
+        lowest = _NUMBER - first - count
+        for place, number in enumerate(order):
+            keys[number] = ((urgency << _BITS) | (lowest + place)) << _BITS | (first + number)
+        self._key += keys
+
+    def _go_on(self, task: int) -> None:
+        self._grown[task] = -1
+        if not self._stopped:
+            heappush(self._ready, ((~task) << _BITS) | task)  # below all others; what grew last first
+
+    def is_lost(self, task: int) -> bool:
+        """Whether a task before it, or one that it has grown, has failed."""
+        return self._missing[task] < 0
 
     def fail(self, task: int) -> list[int]:
         """A running task failed for good: every task that waits for it, however far, is returned and never runs."""
@@ -130,9 +195,6 @@ class Schedule:
             for follower in self._followers[failed]:
                 if self._missing[follower] > 0:
                     self._missing[follower] = -1
-                    if follower in self._reserved:
-                        self._reserved.discard(follower)
-                        self.running -= 1
                     lost.append(follower)
                     waiting.append(follower)
         # A lost task's count may have been above one: later finishes of its other producers make it
@@ -140,11 +202,10 @@ class Schedule:
         return lost
 
     def put_back(self, task: int) -> None:
-        """A running task is ready once more: another attempt. A reserved one waits again."""
+        """A running task is ready once more: another attempt."""
         self.running -= 1
-        self._reserved.discard(task)
-        if not self._stopped and not self._missing[task]:
-            heappush(self._ready, self._place[task])
+        if not self._stopped:
+            heappush(self._ready, self._key[task])
 
     def stop(self) -> None:
         """No further task becomes ready; those that run may still end."""
