@@ -95,7 +95,7 @@ def add_code(pipeline: Pipeline, plan: CodePlan, code: Code, options: CompileOpt
     for number, text in enumerate(plan.parts, 1):
         call = CodeCall(code.sha256, number, len(plan.parts), options.store)
         executor = executors.code_task(tuple(call.argv()), ((ENV_CODE, text), (ENV_CODE_SHA256, code.sha256)))
-        leaves.append(Leaf(f"comp-{keys.pick('code')}", (), (), executor, "code"))
+        leaves.append(Leaf(f"comp-{keys.pick('code')}", (), (), (), executor, "code"))
         tasks.append(Task(names.pick("code"), leaves[-1].key, cache=False, retries=2))
     first = tuple(sorted(task.key for task in tasks))
     later = tuple(task if task.after else replace(task, after=first) for task in pipeline.root.tasks)

@@ -16,7 +16,7 @@ SCHEMA_VERSION = "2.1.0"
 RETRY_FOR = "2592000s"
 """KFP counts a retry's bound from the first attempt's start, running time included: 30 days."""
 
-_ARTIFACT = {"artifactType": {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}}
+_ARTIFACT_VERSION = "0.0.1"
 _STRING = {"parameterType": "STRING"}
 _GIGABYTE = 1e9
 _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
@@ -65,12 +65,18 @@ def _component(component: Leaf | Dag, pipeline: Pipeline) -> dict[str, Plain]:
     found: dict[str, Plain] = {"executorLabel": _label(component)}
     if component.inputs:
         found["inputDefinitions"] = {"parameters": {name: {"parameterType": type_} for name, type_ in component.inputs}}
+    given: dict[str, Plain] = {}
     if component.outputs:
-        found["outputDefinitions"] = {
-            "parameters": dict.fromkeys(component.outputs, _STRING),
-            "artifacts": {f"{name}-preview": _ARTIFACT for name in component.outputs},
-        }
+        given["parameters"] = dict.fromkeys(component.outputs, _STRING)
+    if component.artifacts:
+        given["artifacts"] = {name: _artifact(schema) for name, schema in component.artifacts}
+    if given:
+        found["outputDefinitions"] = given
     return found
+
+
+def _artifact(schema_title: str) -> dict[str, Plain]:
+    return {"artifactType": {"schemaTitle": schema_title, "schemaVersion": _ARTIFACT_VERSION}}
 
 
 def _dag(dag: Dag, pipeline: Pipeline) -> dict[str, Plain]:
@@ -110,8 +116,8 @@ def _task(task: Task) -> dict[str, Plain]:
     if task.retries:
         found["retryPolicy"] = {
             "maxRetryCount": task.retries,
-            "backoffDuration": "0s",
-            "backoffFactor": 2.0,
+            "backoffDuration": f"{task.backoff.first_s}s",
+            "backoffFactor": float(task.backoff.factor),
             "backoffMaxDuration": RETRY_FOR,
         }
     return found

@@ -20,20 +20,19 @@ from ..bind import Bound, bind
 from ..constants import default_json
 from ..graph import HANDLE, MISSING, OPTION_NAMES, Call, Constant, Graph, Group, Operation, ParameterValue, TaskOutput
 from ..graph import Parameter as GraphParameter
+from .artifacts import artifacts_of
 from .executors import Executors
 from .fan_in import inline_limits
 from .names import Names, sanitise
 from .options import CompileOptions
 from .pipeline import Dag, FromConstant, FromParameter, FromTask, Leaf, Parameter, Pipeline, Source, Task
+from .retries import backoff
 
 _NOT_THE_CONTAINERS = {
     "retries", "backoff_s", "backoff_factor", "backoff_max_s", "cache", "version", "keep", "uses", "always", "artifact",
 }  # fmt: skip
 _container_options = attrgetter(*(name for name in OPTION_NAMES if name not in _NOT_THE_CONTAINERS))
 """Tasks that are alike in these share a container."""
-
-PREVIEW = "-preview"
-"""Appended to an output's name: the artifact whose file a person sees."""
 
 
 def lower(graph: Graph, options: CompileOptions, executors: Executors) -> Pipeline:
@@ -103,6 +102,7 @@ class _Lowering:
             chosen.cache is not False,
             chosen.retries or 0,
             call.where,
+            backoff(chosen),
         )
 
     def _leaf(self, call: Call, bound: Bound, room: _Room) -> Leaf:
@@ -113,16 +113,20 @@ class _Lowering:
         key = (node.key, fingerprint, bound.interface, limit, _container_options(chosen))
         leaf = self.leaves.get(key)
         if leaf is None:
-            leaf = self.leaves[key] = self._new_leaf(call, fingerprint, bound.interface, limit)
+            logs = [room.logs[item.node] for item in bound.interface.instances]
+            leaf = self.leaves[key] = self._new_leaf(call, fingerprint, bound.interface, limit, logs)
         return leaf
 
-    def _new_leaf(self, call: Call, fingerprint: str, interface: Interface, limit: int) -> Leaf:
+    def _new_leaf(
+        self, call: Call, fingerprint: str, interface: Interface, limit: int, logs: list[tuple[str, ...]]
+    ) -> Leaf:
         args = TaskCall(call.node.key, fingerprint, interface, self.options.store, self.options.epoch)
         where = f"{call.id} ({call.where})" if call.where else call.id
         return Leaf(
             f"comp-{self.names.pick(call.node.name)}",
             tuple((item.name, _input_type(item.kind, item.type)) for item in interface.inputs),
             interface.outputs,
+            artifacts_of(call, logs),
             self.executors.task(call, args, limit),
             where,
         )
@@ -161,11 +165,13 @@ class _Room:
     parameters: dict[str, GraphParameter] = field(init=False)
     instances: dict[str, Any] = field(init=False)
     prints: dict[str, str] = field(init=False)
+    logs: dict[str, tuple[str, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.parameters = {parameter.name: parameter for parameter in self.graph.parameters}
         self.instances = {instance.id: instance for instance in self.graph.instances}
         self.prints = {instance.node.key: instance.node.fingerprint for instance in self.graph.instances}
+        self.logs = {instance.node.key: instance.node.logs for instance in self.graph.instances}
 
     def source(self, value: Any, constant: Any) -> Source:
         if isinstance(value, TaskOutput):

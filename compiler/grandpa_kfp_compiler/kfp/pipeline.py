@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from .retries import Backoff
+
 GPU = "nvidia.com/gpu"
 """The resource that `gpu` counts where nothing else is said."""
 
@@ -41,7 +43,8 @@ class Executor:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A component that is a container. inputs: (name, KFP's type); outputs: names, handles all of them.
+    """A component that is a container. inputs: (name, KFP's type); outputs: names, handles all of them;
+    artifacts: (name, schema title), nobody's inputs.
 
     where: the task it was made for first, for messages.
     """
@@ -49,6 +52,7 @@ class Leaf:
     key: str
     inputs: tuple[tuple[str, str], ...]
     outputs: tuple[str, ...]
+    artifacts: tuple[tuple[str, str], ...]
     executor: Executor
     where: str = ""
 
@@ -89,6 +93,7 @@ class Task:
     cache: bool | None = None
     retries: int = 0
     where: str = ""
+    backoff: Backoff = Backoff()
 
 
 @dataclass(frozen=True, slots=True)

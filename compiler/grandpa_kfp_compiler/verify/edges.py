@@ -87,7 +87,7 @@ class _Edges:
             return
         if isinstance(value, TaskOutput):
             producer = self.producers.get(value.task)
-            given = ANY if producer is None else _through(_output_type(producer, value.output), value.path)
+            given = ANY if producer is None else _through(output_type(producer, value.output), value.path)
             if producer is not None and not fits(given, wanted):
                 yield f"{place(_shown(value), producer.where)} gives {given}"
         elif isinstance(value, ParameterValue):
@@ -113,7 +113,8 @@ def _parameter_type(parameter: Parameter) -> TypeSpec:
     return ANY if parameter.type == HANDLE else parameter.type
 
 
-def _output_type(producer: Call | Group, output: str) -> TypeSpec:
+def output_type(producer: Call | Group, output: str) -> TypeSpec:
+    """What the annotations say of an output, `ANY` where they say nothing."""
     if isinstance(producer, Group):
         return ANY
     returns = (known_signature(producer) or _UNKNOWN).returns
