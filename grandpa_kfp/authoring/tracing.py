@@ -15,33 +15,26 @@ from grandpa_kfp_compiler.graph import (
     NO_OPTIONS,
     RESULT,
     Call,
-    Constant,
-    Filled,
     Graph,
-    InstanceValue,
     Options,
     ParameterValue,
-    PythonNode,
-    TaskOutput,
     Value,
 )
-from grandpa_kfp_compiler.graph import Instance as GraphInstance
 from grandpa_kfp_runtime.errors import GraphError, TraceError
 from grandpa_kfp_runtime.recording import recorder
-from grandpa_kfp_runtime.values.trees import ATOMS
 
-from .arguments import Opened, open_argument
+from .arguments import open_argument
+from .building import GraphBuilder, output_value
 from .calls import Body, FreeCall, ParameterOrigin, TracedCall
 from .captured import captured_refs
 from .classes import CallOptions, Instance
 from .definitions import Definition
-from .refs import Promise, Ref, describe
+from .refs import Ref, describe
 from .where import here, told_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PLAIN = ATOMS - {type, bytearray}
 _DEEPEST = 200
 """Components inside components; more is one that calls itself."""
 
@@ -78,14 +71,16 @@ def record(
     kwargs: dict[str, Any],
     chosen: CallOptions,
     bound: int = 0,
+    name: str = "",
 ) -> Ref[Any]:
     """Takes down one call; what it returns stands for the result.
 
-    method, instance: of a class node's call; bound: how many of `args` the user did not write.
+    method, instance: of a class node's call; bound: how many of `args` the user did not write; name: what the
+    task is called after, by default the node.
     """
     current = recorder.get()
     if isinstance(current, Tracer):
-        return current.call(definition, method, instance, args, kwargs, chosen, bound)
+        return current.call(definition, method, instance, args, kwargs, chosen, bound, name)
     if current is None and _tracing:
         _refuse_other_thread(definition.name)
     where = here()
@@ -98,7 +93,7 @@ def record(
         tuple([open_argument(arg) for arg in args]),
         tuple([(name, open_argument(arg)) for name, arg in kwargs.items()]),
         where,
-        name=chosen.name,
+        name=chosen.name or name,
         options=chosen.options,
         after=chosen.after,
         parent=current.call if isinstance(current, Body) else None,
@@ -133,26 +128,17 @@ class _Scope:
         self.after = after
 
 
-class Tracer:
+class Tracer(GraphBuilder):
     """One trace: the operations so far, names, nodes, and what is wrong."""
 
-    __slots__ = (
-        "_instance_ids", "_instance_names", "_keep", "_keys", "_merged", "_nodes", "_scopes", "_thread", "faults",
-        "instances", "name", "operations",
-    )  # fmt: skip
+    __slots__ = ("_merged", "_scopes", "_thread", "faults", "name")
 
     def __init__(self, name: str, options: Options = NO_OPTIONS) -> None:
+        super().__init__()
         self.name = name
-        self.operations: list[Call] = []
-        self.instances: list[GraphInstance] = []
         self.faults: list[str] = []
         self._thread = threading.get_ident()
         self._scopes = [_Scope((), options, ())]
-        self._nodes: dict[int, PythonNode] = {}
-        self._keys: dict[str, int] = {}
-        self._instance_ids: dict[int, str] = {}
-        self._instance_names: dict[str, int] = {}
-        self._keep: list[Any] = []  # keeps ids in the two dicts above from being used again
         self._merged: dict[tuple[Options, Options, Options], Options] = {}
 
     # --- calls -----------------------------------------------------------------------------------
@@ -166,12 +152,13 @@ class Tracer:
         kwargs: dict[str, Any],
         chosen: CallOptions,
         bound: int,
+        name: str = "",
     ) -> Ref[Any]:
         """Records one task."""
-        self.check_thread(definition.name)
+        self.check_thread(name or definition.name)
         where = here()
         scope = self._scopes[-1]
-        name = self._task_name(scope, definition.name, chosen.name, where)
+        name = self._task_name(scope, name or definition.name, chosen.name, where)
         task = scope.prefix + name
         shape = definition.shape(method)
         if kwargs or not shape.least <= len(args) <= shape.most:
@@ -275,40 +262,14 @@ class Tracer:
 
     # --- values ----------------------------------------------------------------------------------
 
-    def value(self, argument: Any) -> Value:
-        """The graph's form of an argument as the user wrote it."""
-        if type(argument) in _PLAIN:
-            return Constant(argument)
-        if isinstance(argument, Promise):
-            return self._leaf(argument)
-        return self._opened(open_argument(argument))
-
-    def _opened(self, opened: Opened) -> Value:
-        skeleton, holes = opened
-        if not holes:
-            return Constant(skeleton)
-        if not holes[0][0]:
-            return self._leaf(holes[0][1])
-        return Filled(Constant(skeleton), tuple([(at, self._leaf(leaf)) for at, leaf in holes]))
-
-    def _leaf(self, leaf: Promise) -> Value:
-        if isinstance(leaf, Instance):
-            return InstanceValue(self.instance(leaf))
-        assert isinstance(leaf, Ref)
-        origin = leaf._origin
+    def ref(self, ref: Ref[Any]) -> Value:
+        """A task of this trace, or a parameter. Raises TraceError for any other."""
+        origin = ref._origin
         if origin.tracer is not self:
-            self._check_owner(leaf)
+            self._check_owner(ref)
         if isinstance(origin, ParameterOrigin):
-            return ParameterValue(origin.name, leaf._path)
-        outputs = origin.outputs
-        if outputs is None:
-            return TaskOutput(origin.name, RESULT, leaf._path)
-        if leaf._output is not None:
-            return TaskOutput(origin.name, leaf._output, leaf._path)
-        holes: tuple[tuple[tuple[int, ...], Value], ...] = tuple(
-            [((index,), TaskOutput(origin.name, output)) for index, output in enumerate(outputs)]
-        )
-        return Filled(Constant((None,) * len(outputs)), holes)
+            return ParameterValue(origin.name, ref._path)
+        return output_value(origin.name, ref)
 
     def _check_owner(self, ref: Ref[Any]) -> None:
         owner = ref._origin.tracer
@@ -319,44 +280,6 @@ class Tracer:
             f"{here()}: {describe(ref)} was called {made} and cannot be used in the workflow {self.name}; "
             "make the call inside this workflow's body, or pass its resolved value"
         )
-
-    def instance(self, instance: Instance) -> str:
-        """The id of an instance in this graph; recorded at its first use, behind those in its arguments."""
-        found = self._instance_ids.get(id(instance._identity))
-        if found is not None:
-            return found
-        definition = instance._definition
-        args = tuple([self._opened(arg) for arg in instance._args])
-        kwargs = tuple([(name, self._opened(arg)) for name, arg in instance._kwargs])
-        count = self._instance_names[definition.name] = self._instance_names.get(definition.name, 0) + 1
-        id_ = definition.name if count == 1 else f"{definition.name}-{count}"
-        self.instances.append(GraphInstance(id_, self.python_node(definition), args, kwargs, instance._where))
-        self._keep.append(instance)
-        self._instance_ids[id(instance._identity)] = id_
-        return id_
-
-    # --- nodes -----------------------------------------------------------------------------------
-
-    def python_node(self, definition: Definition) -> PythonNode:
-        """The graph's node; its key is the importable name, or one by value, distinct in this graph."""
-        found = self._nodes.get(id(definition))
-        if found is None:
-            from grandpa_kfp_runtime.code.payload import VALUE, node_key
-
-            key = node_key(definition.target, definition.name)
-            if key.startswith(VALUE) or key in self._keys:
-                key = self._value_key(VALUE + definition.name)
-            self._keys[key] = id(definition)
-            self._keep.append(definition)
-            found = self._nodes[id(definition)] = definition.python_node(key)
-        return found
-
-    def _value_key(self, first: str) -> str:
-        key, count = first, 1
-        while key in self._keys:
-            count += 1
-            key = f"{first}-{count}"
-        return key
 
     # --- the whole -------------------------------------------------------------------------------
 
