@@ -67,7 +67,7 @@ def check(workflow: Any, params: Mapping[str, Any] | None = None, options: Compi
         return Findings(getattr(workflow, "name", ""), faults=error.faults)
     tasks = sum(1 for _ in graph.calls())
     faults = [*(str(fault) for fault in verify(graph)), *_constant_faults(graph), *_travel_faults(graph)]
-    notes = (*_unconsumed(graph), *_larger_inside(graph))
+    notes = (*_unconsumed(graph), *_listed_generators(graph), *_larger_inside(graph))
     if faults:
         return Findings(graph.name, tasks, tuple(dict.fromkeys(faults)), notes)
     return _compiled(graph, tasks, notes, options)
@@ -133,6 +133,14 @@ def _unconsumed(graph: Graph) -> Iterator[str]:
     for call in _plain_calls(graph):
         if call.id not in taken:
             yield f"{place_of(call)}: nothing takes what it returns; it runs all the same"
+
+
+def _listed_generators(graph: Graph) -> Iterator[str]:
+    """Generators that are tasks of their own, though tasks take their items."""
+    from grandpa_kfp_compiler.passes.inline_generators import listed
+
+    for call, why in listed(graph):
+        yield f"{call.id} ({call.where}): {why}, so it is a task of its own and they get a list"
 
 
 def _larger_inside(graph: Graph) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pathlib import PurePath
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from grandpa_kfp_compiler.graph import MISSING, NO_OPTIONS, Constant, Graph, Options, Parameter
+from grandpa_kfp_compiler.passes.inline_generators import inline_generators
 from grandpa_kfp_runtime.errors import ParameterError, TraceError
 from grandpa_kfp_runtime.parameters import convert, loader_of, optional
 from grandpa_kfp_runtime.recording import recorder
@@ -250,7 +251,7 @@ class WorkflowFunction(Generic[P, R]):
                 values[item.name] = Ref(ParameterOrigin(tracer, item.name, item.annotation, self.where))
         outputs = tracer.run(lambda: tracer.outputs(self.call_body(values), self.where))
         tracer.check()
-        return Graph(
+        graph = Graph(
             self.name,
             tuple(parameters),
             tuple(tracer.instances),
@@ -260,6 +261,7 @@ class WorkflowFunction(Generic[P, R]):
             self.where,
             type_of(self.signature.return_annotation),
         )
+        return inline_generators(graph)
 
     def _static(self, item: WorkflowParameter, given: Mapping[str, Any]) -> Any:
         if item.name in given:

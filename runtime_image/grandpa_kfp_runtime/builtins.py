@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from .prefetch import Prefetch
 from .stores.base import Store
 from .values.handles import from_handle, read_handles, to_handle, write_handles
 from .values.pickling import ClassFingerprint
@@ -49,6 +50,15 @@ def fill(skeleton: Any, positions: Sequence[Sequence[int]], values: Sequence[Any
     {'a': 1, 'b': 2}
     """
     return _fill(skeleton, [(tuple(at), value) for at, value in zip(positions, values, strict=True)])
+
+
+def items(stream: Prefetch) -> list[Any]:
+    """All items of a generator node that several tasks take.
+
+    >>> items(Prefetch(range, (3,), {}, 1))
+    [0, 1, 2]
+    """
+    return stream.all()
 
 
 def gather_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:

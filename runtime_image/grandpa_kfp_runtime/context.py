@@ -30,7 +30,7 @@ class TaskContext:
     that `log_metric` and its like write to, at the first of them.
     """
 
-    __slots__ = ("_folder", "_log", "_logger", "_open_log", "_scratch", "attempt", "run_id", "task")
+    __slots__ = ("_at_end", "_folder", "_log", "_logger", "_open_log", "_scratch", "attempt", "run_id", "task")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class TaskContext:
         self._scratch: Path | None = None
         self._open_log = open_log
         self._log: TaskLog | None = None
+        self._at_end: list[Callable[[], object]] = []
 
     def __repr__(self) -> str:
         return f"TaskContext(run_id={self.run_id!r}, task={self.task!r}, attempt={self.attempt!r})"
@@ -91,9 +92,18 @@ class TaskContext:
         """The log, None where nothing was logged."""
         return self._log
 
+    def at_end(self, callback: Callable[[], object]) -> None:
+        """Have something called when the attempt has ended, in whatever way; it must not wait, nor raise."""
+        with _LOCK:
+            self._at_end.append(callback)
+
     def close(self) -> None:
         """Remove the scratch folder, drop what is logged from now on; for whoever runs the task, at its end."""
         _under_way.discard(self)
+        with _LOCK:
+            callbacks, self._at_end = self._at_end, []
+        for callback in reversed(callbacks):
+            callback()
         if self._log is not None:
             self._log.close()
         with _LOCK:

@@ -15,6 +15,7 @@ from typing import Any
 
 from .contract import RESULT, Argument, Arguments, Input, Interface
 from .errors import TaskError
+from .prefetch import QUEUE_SIZE, Prefetch, end_all
 from .recording import TaskBody, recorder
 from .typespec import Json
 from .values.summaries import summary
@@ -47,8 +48,20 @@ def perform(node: str, interface: Interface, values: Mapping[str, Any], load: Ca
 
 def call(node: str, interface: Interface, values: Mapping[str, Any], load: Callable[[str], Any]) -> Any:
     """Construct the instances afresh, make the call, run a coroutine to its end: the body's own result."""
-    given = _with_parts(interface.inputs, values)
     made: list[Any] = []
+    try:
+        result = _call(node, interface, _with_parts(interface.inputs, values), load, made)
+    except BaseException:
+        end_all(made, failed=True)
+        raise
+    if interface.instances:
+        end_all(made, failed=False)
+    return result
+
+
+def _call(
+    node: str, interface: Interface, given: Mapping[str, Any], load: Callable[[str], Any], made: list[Any]
+) -> Any:
     for instance in interface.instances:
         args, kwargs = _bound(instance.arguments, given, made)
         made.append(construct(load(instance.node), args, kwargs))
@@ -63,7 +76,10 @@ def call(node: str, interface: Interface, values: Mapping[str, Any], load: Calla
 
 
 def construct(cls: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """A real object of a class; calling a marked class would only describe one."""
+    """A real object of a class, calling a marked class would only describe one; a generator's items, made ahead."""
+    size = getattr(cls, QUEUE_SIZE, None)
+    if size is not None:
+        return Prefetch(cls, args, kwargs, size, each=grow)
     return getattr(cls, "__grandpa_construct__", cls)(*args, **kwargs)
 
 

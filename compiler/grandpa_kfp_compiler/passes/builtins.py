@@ -30,6 +30,9 @@ JOIN = _builtin("join", NodeParameter("lists", "var_positional"), returns=TypeSp
 FILL = _builtin("fill", NodeParameter("skeleton"), NodeParameter("positions"), NodeParameter("values"))
 """A structure with values put in at positions: `fill({"a": None}, [[0]], [1]) == {"a": 1}`."""
 
+ITEMS = _builtin("items", NodeParameter("stream"), returns=TypeSpec("list"))
+"""The list of a generator's items, of which more than one task takes some."""
+
 
 def is_builtin(node: PythonNode) -> bool:
     """Whether a pass added the task; its code is in the image, not in the zip."""
