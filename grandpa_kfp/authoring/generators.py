@@ -73,6 +73,9 @@ class ItemsRef(Ref[T]):
             return iter(typing.cast("Iterable[Any]", self.resolve()))
         return _walk(call.args[0][1][0][1])
 
+    def __len__(self) -> int:  # a TypeError, since list() asks first and then does without
+        raise TypeError(f"{here()}: how many items {self!r} makes is known at its end; resolve it for the list")
+
 
 def _walk(instance: Instance) -> Iterator[Any]:
     from .growing import resolve_all

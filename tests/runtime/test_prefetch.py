@@ -7,6 +7,7 @@ import threading
 import traceback
 
 import pytest
+
 from grandpa_kfp_runtime.context import TaskContext, activate
 from grandpa_kfp_runtime.errors import CodecError
 from grandpa_kfp_runtime.prefetch import Prefetch, end_all
