@@ -51,14 +51,16 @@ def pack(graph: Graph, *, root: Path | str | None = None, include: Iterable[str 
     add_main(locator)
     included = read_include(include, folder, locator)
     keyed = _keyed(nodes)
+    targets = {node.key: node.target for node in keyed.values() if not _is_ours(node.key)}
+    fingerprints = Fingerprints(locator=locator, files=_hashes(included), modules=included.modules)
     payload = build(
-        {node.key: node.target for node in keyed.values() if not _is_ours(node.key)},
+        targets,
         root=folder,
         include=included,
         modules=_modules_of_values(graph),
+        uses={key: fingerprints.outside(target) for key, target in targets.items() if target is not None},
         locator=locator,
     )
-    fingerprints = Fingerprints(locator=locator, files=_hashes(included), modules=included.modules)
     done = {
         key: node
         if node.fingerprint

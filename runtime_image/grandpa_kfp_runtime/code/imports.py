@@ -163,12 +163,14 @@ class Closure:
     """What some modules import, however deep.
 
     modules: the project's own, by name, packages' `__init__` included; outside: distributions that they
-    name, by top-level module; missing: module -> what it imports that nothing provides here.
+    name, by top-level module; missing: module -> what it imports that nothing provides here; optional:
+    top-level modules that somewhere are imported in a `try` which bears their absence.
     """
 
     modules: dict[str, Located] = field(default_factory=dict)
     outside: dict[str, Distribution] = field(default_factory=dict)
     missing: dict[str, set[str]] = field(default_factory=dict)
+    optional: set[str] = field(default_factory=set)
 
 
 def closure(names: Iterable[str], locator: Locator) -> Closure:
@@ -200,6 +202,7 @@ def closure(names: Iterable[str], locator: Locator) -> Closure:
         if located.file is None:
             continue
         found.modules[name] = located
+        found.optional.update(read_source(located.file).optional_imports())
         for target in read_source(located.file).all_imports():
             waiting.extend((module, name) for module in _modules_of(name, target, locator))
     return found

@@ -19,6 +19,7 @@ import sys
 import traceback
 import urllib.parse
 import zipfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -95,6 +96,7 @@ class Loader:
     """Loads nodes from an unpacked zip, which stands first on `sys.path` as long as the loader is open.
 
     Modules of the same names that this process had from another place are set aside until `close`.
+    modules: the names of those that the zip brought.
 
     >>> with Loader("/tmp") as loader:
     ...     loader.load("json:dumps")([1])
@@ -106,7 +108,7 @@ class Loader:
         self._loaded: dict[str, Any] = {}
         self._aside: dict[str, Any] = {}
         self._manifest = self._read_manifest()
-        self._modules = frozenset(self._manifest.get("modules", ()))
+        self.modules = frozenset(self._manifest.get("modules", ()))
         self._packed_by = str(self._manifest.get("python", ""))
         self._open()
 
@@ -119,9 +121,15 @@ class Loader:
             self._loaded[key] = self._value(key) if key.startswith(VALUE) else self._reference(key)
         return self._loaded[key]
 
+    def check(self, keys: Iterable[str]) -> list[str]:
+        """As `needs.check_needs`, for nodes that are about to be loaded."""
+        from .needs import check_needs
+
+        return check_needs(self._manifest, keys)
+
     def class_fingerprint(self, value: Any) -> str | None:
         """As `class_fingerprints.class_fingerprint`, for what the zip brought; None for all else."""
-        if getattr(value, "__module__", None) not in self._modules:
+        if getattr(value, "__module__", None) not in self.modules:
             return None
         from .class_fingerprints import class_fingerprint
 
@@ -131,7 +139,7 @@ class Loader:
         """Takes the folder off `sys.path`, and puts the modules that were set aside back."""
         with suppress(ValueError):
             sys.path.remove(str(self.folder))
-        for name in self._modules:
+        for name in self.modules:
             sys.modules.pop(name, None)
         sys.modules.update(self._aside)
         self._aside = {}
@@ -154,7 +162,7 @@ class Loader:
 
     def _open(self) -> None:
         inside = str(self.folder) + os.sep
-        for name in self._modules:
+        for name in self.modules:
             known = sys.modules.get(name)
             if known is not None and not str(getattr(known, "__file__", None) or "").startswith(inside):
                 self._aside[name] = sys.modules.pop(name)

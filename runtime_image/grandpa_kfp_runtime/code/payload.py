@@ -16,7 +16,7 @@ import io
 import json
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,12 +93,14 @@ def build(
     root: Path,
     include: Included | Iterable[str | Path] = (),
     modules: Iterable[str] = (),
+    uses: Mapping[str, Sequence[str]] | None = None,
     locator: Locator | None = None,
 ) -> Payload:
     """The zip of the nodes' code: the import closure of their modules within the project.
 
     nodes: key -> callable; root: the project's; include: data files, folders, patterns (relative to the
-    root) and dotted names of further modules; modules: others that the worker needs, by name.
+    root) and dotted names of further modules; modules: others that the worker needs, by name;
+    uses: key -> the outside distributions without which the node cannot run, which the worker checks.
     Raises PayloadError for a node that cannot travel, a module that cannot be read, an include that
     names nothing.
     """
@@ -112,7 +114,9 @@ def build(
     members = {_member(item): read_bytes(item.file) for item in found.modules.values() if item.file is not None}
     members.update(_data(included, found))
     members.update(values)
-    members[MANIFEST] = _manifest(found, [key.removeprefix(VALUE) for key in nodes if key.startswith(VALUE)])
+    members[MANIFEST] = _manifest(
+        found, [key.removeprefix(VALUE) for key in nodes if key.startswith(VALUE)], uses or {}
+    )
     data = write_zip(members)
     return Payload(
         hashlib.sha256(data).hexdigest(),
@@ -181,7 +185,7 @@ def _data(included: Included, found: Closure) -> dict[str, bytes]:
     return members
 
 
-def _manifest(found: Closure, values: Iterable[str]) -> bytes:
+def _manifest(found: Closure, values: Iterable[str], uses: Mapping[str, Sequence[str]]) -> bytes:
     manifest = {
         "format": FORMAT,
         "python": python_minor(),
@@ -189,6 +193,8 @@ def _manifest(found: Closure, values: Iterable[str]) -> bytes:
         "values": sorted(values),
         "distributions": {item.name: item.version for item in sorted({*found.outside.values()})},
         "imports": {name: item.name for name, item in sorted(found.outside.items())},
+        "optional": sorted(found.optional),
+        "uses": {key: sorted(names) for key, names in sorted(uses.items()) if names},
     }
     return json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=True).encode() + b"\n"
 

@@ -45,7 +45,7 @@ class ModuleSource:
     bindings: name -> the places in `statements` that bind it, in order; effects: places of what is
     neither def, class, import nor assignment; loaded: imports that run whenever the module is loaded;
     stars: modules of star imports; decorators: of top-level definitions; calls_imports: whether the text
-    may import by a call.
+    may import by a call; catches: whether it may catch anything.
     """
 
     tree: ast.Module
@@ -56,6 +56,7 @@ class ModuleSource:
     stars: list[Import] = field(default_factory=list)
     decorators: list[Reference] = field(default_factory=list)
     calls_imports: bool = False
+    catches: bool = False
     _encoded: dict[int, Encoded] = field(default_factory=dict)
     _imports: tuple[Import, ...] | None = None
 
@@ -85,6 +86,28 @@ class ModuleSource:
                 found += [target for target in calls if target is not None]
             self._imports = tuple(found)
         return self._imports
+
+    def optional_imports(self) -> set[str]:
+        """Top-level modules that the module can do without: imported in a `try` that catches an ImportError."""
+        if not self.catches:
+            return set()
+        return {
+            target.module.partition(".")[0]
+            for node in ast.walk(self.tree)
+            if isinstance(node, _TRY) and any(map(_catches_import_errors, node.handlers))
+            for statement in _import_statements(node.body)
+            for _, target in imports_in(statement)
+            if not target.level
+        }
+
+
+_IMPORT_ERRORS = frozenset({"ImportError", "ModuleNotFoundError", "Exception"})
+
+
+def _catches_import_errors(handler: ast.ExceptHandler) -> bool:
+    caught = handler.type
+    kinds = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    return any(kind is None or (isinstance(kind, ast.Name) and kind.id in _IMPORT_ERRORS) for kind in kinds)
 
 
 def _import_statements(body: Iterable[ast.stmt]) -> Iterator[ast.Import | ast.ImportFrom]:
@@ -135,7 +158,8 @@ def index_of(text: bytes | str, name: str) -> ModuleSource:
         line = getattr(error, "lineno", None)
         raise PayloadError(f"{name}:{line or 1}: a module of the project cannot be parsed: {error}") from error
     names = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    source = ModuleSource(tree, calls_imports=b"import_module" in names or b"__import__" in names)
+    by_call = b"import_module" in names or b"__import__" in names
+    source = ModuleSource(tree, calls_imports=by_call, catches=b"except" in names)
     indexer = _Indexer(source)
     indexer.block(tree.body, ())
     indexer.finish()

@@ -130,7 +130,9 @@ class _Attempt:
         finally:
             hide_credentials(self.env, location)
         self.records = Records(self.store, place, self.name, self.redactor)
-        self.records.put("started", {**self._about(), "started_at": self.started})
+        names = [item.name for item in self.call.interface.inputs]
+        given = {name: self.given.values[name] for name in names if name in self.given.values}  # for a replay
+        self.records.put("started", {**self._about(), "started_at": self.started, "inputs": given})
 
     def run(self) -> list[Output]:
         """Everything up to the outputs' objects in the store."""
@@ -146,6 +148,8 @@ class _Attempt:
             return [self._by_handle(by_handle, code.class_fingerprint)]
         self.phase = "code"
         provide(self.env, self.store, self.folder, lambda text: _tell(f"{self.task}: {self.redactor.text(text)}"))
+        for difference in code.check(nodes):
+            self._warn(difference)
         target = code.load(interface.instances[int(interface.receiver[1:])].node if interface.receiver else self.node)
         self.where = where_of(target, str(folder))
         values = self._decode(interface, code.load)

@@ -82,6 +82,10 @@ class InstalledCode:
     def load(self, key: str) -> Any:
         return _installed(key)
 
+    def check(self, _: Iterable[str]) -> list[str]:
+        """What the image has installed brings what it needs."""
+        return []
+
     def class_fingerprint(self, _: Any) -> str | None:
         return None
 
