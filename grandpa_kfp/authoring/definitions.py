@@ -22,9 +22,14 @@ METHODS = ("__call__", "process", "apply")
 
 
 class Definition:
-    """A node: its callable, its name, its options; signatures are worked out at the first call and kept."""
+    """A node: its callable, its name, its options; signatures are worked out at the first call and kept.
 
-    __slots__ = ("_methods", "_plain", "_shapes", "is_class", "name", "options", "outputs", "target", "where")
+    in_bodies: the graph's form of it where bodies call it, made at the first such call.
+    """
+
+    __slots__ = (
+        "_methods", "_plain", "_shapes", "in_bodies", "is_class", "name", "options", "outputs", "target", "where",
+    )  # fmt: skip
 
     def __init__(
         self, target: Any, name: str, options: Options, outputs: tuple[str, ...] | None, where: str, *, is_class: bool
@@ -38,6 +43,7 @@ class Definition:
         self._shapes: dict[str, Shape] = {}
         self._methods: list[str] | None = None
         self._plain: tuple[tuple[str, Signature], ...] | None = None
+        self.in_bodies: PythonNode | None = None
 
     @property
     def only_output(self) -> str | None:
