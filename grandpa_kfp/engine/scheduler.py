@@ -58,7 +58,7 @@ class Schedule:
     [2]
     """
 
-    __slots__ = ("_followers", "_grown", "_key", "_missing", "_ready", "_stopped", "running")
+    __slots__ = ("_followers", "_grown", "_key", "_missing", "_ready", "_reserved", "_stopped", "running")
 
     def __init__(self, waits_for: Sequence[Collection[int]], priority: Sequence[float] | None = None) -> None:
         count = len(waits_for)
@@ -75,6 +75,7 @@ class Schedule:
         self._ready = [self._key[task] for task, missing in enumerate(self._missing) if not missing]
         heapify(self._ready)
         self._grown: dict[int, int] = {}  # of tasks that have grown: at how many missing each is ready; -1: it is
+        self._reserved: set[int] = set()
         self._stopped = False
         self.running = 0
 
@@ -96,16 +97,41 @@ class Schedule:
 
     def take(self) -> int | None:
         """The ready task that goes first; it counts as running from now on. None when none is ready."""
+        task = self.peek()
+        if task is not None:
+            heappop(self._ready)
+            self.running += 1
+        return task
+
+    def peek(self) -> int | None:
+        """The task that `take` would give."""
         while self._ready:
-            task = heappop(self._ready) & _NUMBER
-            if self._missing[task] >= 0:  # else lost while it was ready to go on
-                self.running += 1
+            task = self._ready[0] & _NUMBER
+            if self._missing[task] >= 0:
                 return task
+            heappop(self._ready)  # it had grown, and was lost while it was ready to go on
         return None
 
     def ready(self) -> list[int]:
         """The ready tasks, in the order they will be taken."""
         return [key & _NUMBER for key in sorted(self._ready)]
+
+    def count_ready(self) -> int:
+        return len(self._ready)
+
+    def followers(self, task: int) -> Sequence[int]:
+        """The tasks that wait for it, before they begin."""
+        found = self._followers[task]
+        return [follower for follower in found if follower not in self._grown] if self._grown else found
+
+    def missing(self, task: int) -> int:
+        """For how many running or waiting tasks it waits; 0 or less for one that is ready, runs or is lost."""
+        return self._missing[task]
+
+    def reserve(self, task: int) -> None:
+        """A waiting task is given out before it is ready, to run behind what it waits for. It counts as running."""
+        self._reserved.add(task)
+        self.running += 1
 
     def finish(self, task: int) -> list[int]:
         """A running task succeeded; returns the tasks that waited for it alone, which are ready now."""
@@ -119,6 +145,9 @@ class Schedule:
                 if left == grown[follower]:
                     self._go_on(follower)
             elif not left and not self._stopped:
+                if follower in self._reserved:
+                    self._reserved.discard(follower)
+                    continue
                 heappush(self._ready, self._key[follower])
                 ready.append(follower)
         self._followers[task] = ()
@@ -195,6 +224,9 @@ class Schedule:
             for follower in self._followers[failed]:
                 if self._missing[follower] > 0:
                     self._missing[follower] = -1
+                    if follower in self._reserved:
+                        self._reserved.discard(follower)
+                        self.running -= 1
                     lost.append(follower)
                     waiting.append(follower)
         # A lost task's count may have been above one: later finishes of its other producers make it
@@ -202,9 +234,10 @@ class Schedule:
         return lost
 
     def put_back(self, task: int) -> None:
-        """A running task is ready once more: another attempt."""
+        """A running task is ready once more: another attempt. A reserved one waits again."""
         self.running -= 1
-        if not self._stopped:
+        self._reserved.discard(task)
+        if not self._stopped and not self._missing[task]:
             heappush(self._ready, self._key[task])
 
     def stop(self) -> None:
