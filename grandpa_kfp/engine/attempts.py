@@ -20,6 +20,10 @@ from .timers import Timer, Timers
 class Body(Protocol):
     """How the tasks of a run are run. Called on lanes, several at a time."""
 
+    def connect(self, ledger: Ledger) -> None:
+        """Before the first `run`: the books where what tasks log goes."""
+        ...
+
     def run(self, task: int, attempt: int) -> Any:
         """Run one attempt; what it returns goes to `publish`. Raises whatever the task raises."""
         ...
@@ -52,6 +56,7 @@ class Attempts:
         self._ledger = ledger
         self._timers = timers
         self._lock = threading.Lock()
+        body.connect(ledger)
 
     def connect(self, dispatcher: Dispatcher, executor: Executor) -> None:
         """Before the first `work`."""

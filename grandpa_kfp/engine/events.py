@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from grandpa_kfp_runtime.logged.entries import Artifact, Series
+from grandpa_kfp_runtime.typespec import Json
+
 from .run import State
 
 _LOG = logging.getLogger("grandpa_kfp.engine")
@@ -87,6 +90,34 @@ class TaskDropped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsLogged(Event):
+    """Values that a task logged since the event before, by metric. Told in batches, so that no loop floods the run."""
+
+    task: str
+    attempt: int
+    metrics: Mapping[str, Series]
+
+
+@dataclass(frozen=True, slots=True)
+class ParamsLogged(Event):
+    """params: a number, a boolean, None or a short text each."""
+
+    task: str
+    attempt: int
+    params: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactLogged(Event):
+    """Something to look at, logged or returned; its value is in the store, where the run is recorded."""
+
+    task: str
+    attempt: int
+    name: str
+    artifact: Artifact
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished(Event):
     """state: `succeeded`, `failed` or `stopped`."""
 
@@ -117,7 +148,7 @@ class Journal:
         self._listeners = list(listeners)
         self._notes = notes
         self._write = write
-        self._told: deque[Event] = deque()
+        self._told: deque[Event | Callable[[], Sequence[Event]]] = deque()
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._idle: threading.Thread | None = None
@@ -131,6 +162,12 @@ class Journal:
     def tell(self, event: Event) -> None:
         """Callers ask `active` first, to save making the event."""
         self._told.append(event)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def tell_later(self, events: Callable[[], Sequence[Event]]) -> None:
+        """Events that are asked for when their turn comes: what has come together by then is told at once."""
+        self._told.append(events)
         if not self._wake.is_set():
             self._wake.set()
 
@@ -150,7 +187,11 @@ class Journal:
             closing = self._closing.is_set()
             batch: list[Event] = []
             while self._told:
-                batch.append(self._told.popleft())
+                told = self._told.popleft()
+                if isinstance(told, Event):
+                    batch.append(told)
+                else:
+                    batch.extend(told())
             if self._write is not None and batch:
                 self._write(batch)
             for listener in tuple(self._listeners):

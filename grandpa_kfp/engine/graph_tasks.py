@@ -20,17 +20,21 @@ from grandpa_kfp_compiler.bind import Bound, bind
 from grandpa_kfp_compiler.graph import Call, Constant, Graph, PythonNode, TaskOutput, Value
 from grandpa_kfp_runtime.context import TaskContext, put
 from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
+from grandpa_kfp_runtime.logged.outputs import note_outputs
+from grandpa_kfp_runtime.logged.task_log import TaskLog
+from grandpa_kfp_runtime.redaction import Redactor
 from grandpa_kfp_runtime.task import call as run_call
 from grandpa_kfp_runtime.task import perform
 from grandpa_kfp_runtime.values.codecs import summary
 
 from . import environment
-from .ledger import Policy
+from .ledger import Ledger, Policy
 from .plan import Plan
 from .reports import Failing, failure
 from .run import Run, TaskRun
 from .scratch import Scratch
 from .targets import Targets
+from .task_logs import ThreadLog
 from .values import Values
 
 
@@ -76,13 +80,16 @@ class GraphTasks:
         env = [dict(item.options.env or ()) for item in plan.calls]
         self._settings = environment.settings(env)
         self.runs = tuple([TaskRun(item.id, item.where) for item in plan.calls])
-        self.policies = [_policy(item) for item in plan.calls]
+        self.policies = [policy(item) for item in plan.calls]
 
     # --- Body --------------------------------------------------------------------------------------
 
+    def connect(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
     def run(self, task: int, attempt: int) -> dict[str, Any]:
         call, bound = self._plan.calls[task], self._plan.bounds[task]
-        context = TaskContext(self._run.id, call.id, attempt)
+        context = TaskContext(self._run.id, call.id, attempt, open_log=lambda: self._open_log(task, attempt, call))
         if attempt > 1:
             self._attempts[task].context.close()
         under_way = self._attempts[task] = _Attempt(context)
@@ -102,7 +109,9 @@ class GraphTasks:
             self._leave(under_way)
 
     def publish(self, task: int, result: Mapping[str, Any]) -> Mapping[str, str]:
-        return self._supplies.values.publish(self._plan.calls[task].id, result)
+        handles = self._supplies.values.publish(self._plan.calls[task].id, result)
+        note_outputs(self._attempts[task].context.log, result, handles, {})
+        return handles
 
     def report(self, task: int, attempt: int, error: BaseException) -> TaskError:
         under_way = self._attempts[task]
@@ -125,6 +134,9 @@ class GraphTasks:
     def ended(self, task: int) -> None:
         under_way = self._attempts.pop(task, None)
         if under_way is not None:
+            log = under_way.context.opened_log
+            if log is not None:
+                self._ledger.logged(task, log.logged())
             under_way.context.close()
         values = self._supplies.values
         for _, leaf in self._plan.bounds[task].sources:
@@ -176,6 +188,10 @@ class GraphTasks:
 
     # --- one attempt -------------------------------------------------------------------------------
 
+    def _open_log(self, task: int, attempt: int, call: Call) -> TaskLog:
+        redactor = Redactor.from_environment([name for name, _ in call.options.secrets or ()])
+        return ThreadLog(lambda take: self._ledger.logs(task, attempt, take), self._supplies.values, redactor).log
+
     def _inputs(self, bound: Bound, context: TaskContext, *, again: bool) -> dict[str, Any]:
         values = self._supplies.values
         inputs: dict[str, Any] = {}
@@ -214,7 +230,8 @@ def _perform(
     return perform(key, bound.interface, values, load)
 
 
-def _policy(call: Call) -> Policy:
+def policy(call: Call) -> Policy:
+    """How often a task is tried, and how long."""
     options = call.options
     if not options.retries and not options.timeout_s:
         return _ONCE

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from grandpa_kfp_runtime.errors import TaskError
+from grandpa_kfp_runtime.logged.entries import NOTHING_LOGGED, Logged
 
 from .events import Journal, TaskFailed, TaskFinished, TaskRetried, TaskStarted
 from .run import TaskRun
+from .task_logs import events_of
 
 LONGEST_PAUSE_S = 60.0
 
@@ -66,9 +68,20 @@ class Ledger:
         run.attempts = attempt = run.attempts + 1
         run.state = "running"
         run.started = time.time()
+        run.logged = NOTHING_LOGGED
         if journal.active and run.id:
             journal.tell(TaskStarted(run.started, run.id, attempt))
         return attempt
+
+    def logs(self, task: int, attempt: int, take: Callable[[], Logged]) -> None:
+        """The task logs something: `take` is asked soon for what is new, which is told then."""
+        run, journal = self.runs[task], self._journal
+        if journal.active and run.id:
+            journal.tell_later(lambda: events_of(run.id, attempt, take()))
+
+    def logged(self, task: int, logged: Logged) -> None:
+        """All that the attempt logged. What of it was not yet given to `logs` is told by the caller that way."""
+        self.runs[task].logged = logged
 
     def succeeded(self, task: int, duration_s: float, outputs: Mapping[str, str]) -> None:
         run, journal = self.runs[task], self._journal

@@ -71,7 +71,9 @@ def run_pipeline_yaml(
         from .container_host import prepare
 
         host = prepare(pipeline, opened, echo)
-    record = Record.create(run, folder, {"where": _where(source)}, lambda text: note(run, text))
+    record = Record.create(
+        run, folder, {"where": _where(source), "store": opened.location}, lambda text: note(run, text)
+    )
     record.add("pipeline.yaml", lambda: pipeline.text)
     scratch = Scratch()
     place = Place((run.folder or scratch.folder("run")).resolve(), opened)
@@ -164,7 +166,7 @@ class Pods:
         self._place = place
         self._scratch = scratch
         self.runs, self.policies = tasks.runs, tasks.policies
-        self.run, self.publish, self.report = tasks.run, tasks.publish, tasks.report
+        self.connect, self.run, self.publish, self.report = tasks.connect, tasks.run, tasks.publish, tasks.report
         self.give_up, self.ended = tasks.give_up, tasks.ended
 
     def collect(self) -> tuple[Any, Mapping[str, str]]:

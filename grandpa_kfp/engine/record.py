@@ -25,10 +25,13 @@ from typing import Any
 
 from grandpa_kfp_compiler.graph import Graph
 from grandpa_kfp_runtime.errors import CodecError, LoadError
+from grandpa_kfp_runtime.logged.entries import Artifact, Series
+from grandpa_kfp_runtime.logged.task_log import Collector
 
 from . import events
 from .events import Event
 from .run import Run, TaskRun
+from .task_logs import logged_in
 
 FORMAT = 1
 
@@ -159,7 +162,8 @@ _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 _QUOTE = json.encoder.encode_basestring_ascii
 _NAMES: dict[type[Event], tuple[str, ...]] = {kind: tuple(item.name for item in fields(kind)) for kind in (
     events.RunStarted, events.TaskQueued, events.TaskStarted, events.TaskFinished, events.TaskRetried,
-    events.TaskFailed, events.TaskDropped, events.RunFinished,
+    events.TaskFailed, events.TaskDropped, events.RunFinished, events.MetricsLogged, events.ParamsLogged,
+    events.ArtifactLogged,
 )}  # fmt: skip
 
 
@@ -181,6 +185,10 @@ def event_line(event: Event) -> str:
     line: dict[str, Any] = {"event": kind.__name__}
     for name in _NAMES[kind]:
         line[name] = getattr(event, name)
+    if isinstance(event, events.MetricsLogged):
+        line["metrics"] = {name: series.to_json() for name, series in event.metrics.items()}
+    elif isinstance(event, events.ArtifactLogged):
+        line["artifact"] = event.artifact.to_json()
     return _ENCODE(line) + "\n"
 
 
@@ -191,8 +199,12 @@ def read_event(line: str) -> Event:
         kind = _KINDS[data.pop("event")]
         if kind is events.RunStarted:
             data["tasks"] = tuple(data["tasks"])
+        elif kind is events.MetricsLogged:
+            data["metrics"] = {name: Series.from_json(item) for name, item in data["metrics"].items()}
+        elif kind is events.ArtifactLogged:
+            data["artifact"] = Artifact.from_json(data["artifact"])
         return kind(**data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise LoadError(f"{line[:60]!r} is no line of an events.jsonl: {error!r}") from error
 
 
@@ -211,6 +223,8 @@ def _task_json(task: TaskRun) -> dict[str, Any]:
         data["where"] = task.where
     if task.error:
         data["error"], data["report"] = task.error, task.report
+    if task.logged:
+        data["logged"] = task.logged.to_json()
     return data
 
 
@@ -260,10 +274,24 @@ def read_run(root: Path, run_id: str = "") -> Run:
         text = (folder / "events.jsonl").read_text(encoding="utf-8", errors="surrogatepass")
     except (OSError, ValueError, KeyError) as error:
         raise LoadError(f"the record of run {found[0]} in {folder} cannot be read: {error!r}") from error
+    logs: dict[str, Collector] = {}
     for line in text.splitlines(keepends=True):
         if line.endswith("\n"):  # the last line of a killed run may be cut
-            _replay(run, read_event(line))
+            _replay(run, read_event(line), logs)
+    for name, collector in logs.items():
+        run.tasks[name].logged = collector.logged()
     return run
+
+
+def read_head(run: Run) -> dict[str, Any]:
+    """What run.json says: of the workflow, the store. Raises LoadError."""
+    if run.folder is None:
+        raise LoadError(f"run {run.id} was not recorded")
+    try:
+        head: dict[str, Any] = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LoadError(f"the record of run {run.id} cannot be read: {error}") from error
+    return head
 
 
 def read_graph(run: Run) -> Graph:
@@ -281,14 +309,19 @@ def read_graph(run: Run) -> Graph:
     return run.graph
 
 
-def _replay(run: Run, event: Event) -> None:
+def _replay(run: Run, event: Event, logs: dict[str, Collector]) -> None:
+    """logs: what each task's last attempt logged."""
     if isinstance(event, events.RunStarted):
         run.tasks.update((task, TaskRun(task)) for task in event.tasks)
         return
     if isinstance(event, events.RunFinished):
         return
     task = run.tasks.setdefault(event.task, TaskRun(event.task))  # type: ignore[attr-defined]
-    if isinstance(event, events.TaskStarted):
+    logged = logged_in(event)
+    if logged is not None:
+        logs.setdefault(task.id, Collector()).add(logged)
+    elif isinstance(event, events.TaskStarted):
+        logs.pop(task.id, None)
         task.state, task.started, task.attempts = "running", event.at, event.attempt
     elif isinstance(event, events.TaskFinished):
         task.state, task.duration_s, task.outputs = "succeeded", event.duration_s, event.outputs

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from grandpa_kfp_compiler.graph import Graph
+from grandpa_kfp_runtime.logged.entries import NOTHING_LOGGED, Logged
 
 State: TypeAlias = Literal["waiting", "running", "succeeded", "failed", "skipped", "stopped"]
 """skipped: a task before it failed; stopped: the run ended while it ran, or before it could start."""
@@ -18,7 +19,8 @@ class TaskRun:
     """How one task went.
 
     started: seconds since the epoch, 0 before; duration_s: of the last attempt. outputs: the handle of each
-    output, where the run was recorded. error: one line; report: the whole of it.
+    output, where the run was recorded. error: one line; report: the whole of it. logged: metrics, parameters and
+    artifacts of the last attempt.
     """
 
     id: str
@@ -30,6 +32,7 @@ class TaskRun:
     outputs: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
     report: str = ""
+    logged: Logged = NOTHING_LOGGED
 
     @property
     def name(self) -> str:

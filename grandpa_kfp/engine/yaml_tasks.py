@@ -20,12 +20,13 @@ from typing import IO, Any, Protocol
 
 from grandpa_kfp_runtime.contract import EXECUTOR_INPUT
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError, TaskTimeout
+from grandpa_kfp_runtime.logged.entries import Logged
 from grandpa_kfp_runtime.stores import Store
 from grandpa_kfp_runtime.typespec import Json
 
 from .kfp_pipeline import Container, FromConstant, FromRoot, Source, YamlPipeline, YamlTask
 from .kfp_values import arrives, from_output_file
-from .ledger import Policy, pause_s
+from .ledger import Ledger, Policy, pause_s
 from .run import Run, TaskRun
 
 _LAST_LINES = 20
@@ -115,6 +116,9 @@ class YamlTasks:
         self.runs = tuple(TaskRun(task.id if task.container else "") for task in pipeline.tasks)
         self.policies = tuple(map(_policy, pipeline.tasks))
 
+    def connect(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
     def run(self, task: int, attempt: int) -> Mapping[str, str]:
         found = self._pipeline.tasks[task]
         if found.container is None:
@@ -124,6 +128,7 @@ class YamlTasks:
             ended = self._runner.run(ready)
         finally:
             shutil.rmtree(ready.work / "tmp", ignore_errors=True)
+        self._tell_logged(ready, "failure" if ended.how else "done")
         if ended.how:
             raise self._failure(ready, ended)
         return {name: _read_output(ready.outputs / name, name) for name, _ in found.outputs}
@@ -195,6 +200,21 @@ class YamlTasks:
         }
         return json.dumps(given, ensure_ascii=False)
 
+    def _tell_logged(self, attempt: Attempt, name: str) -> None:
+        """What the attempt logged, from its last record; where it was killed, from the one before."""
+        task, number = attempt.key
+        place = f"runs/{self._run.id}/{attempt.task}/{self._uuids[task]}/{number}"
+        try:
+            record = self._place.store.get_record(f"{place}/{name}.json")
+            if record is None:
+                record = self._place.store.get_record(f"{place}/logged.json")
+        except GrandpaError:
+            return  # a store that is gone is told where values are missed
+        logged = Logged.of_record(record)
+        if logged:
+            self._ledger.logged(task, logged)
+            self._ledger.logs(task, number, lambda: logged)
+
     def _failure(self, attempt: Attempt, ended: Ended) -> TaskError:
         """The launcher's own report where there is one, else how it ended and the end of what it printed."""
         from grandpa_kfp_runtime.failure import format_report, reports_in
@@ -262,4 +282,4 @@ def _policy(task: YamlTask) -> Policy:
     if container is None:
         return Policy()
     first_s = task.pause_s or 1.0
-    return Policy(task.retries, container.deadline_s, lambda attempt: pause_s(attempt, first_s))
+    return Policy(task.retries, container.deadline_s, lambda attempt: pause_s(attempt, first_s, task.pause_factor))

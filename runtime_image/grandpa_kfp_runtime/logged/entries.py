@@ -118,3 +118,6 @@ class Logged:
             return cls.from_json(record.get("logged"))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError):
             return cls()
+
+
+NOTHING_LOGGED = Logged()
