@@ -91,7 +91,7 @@ class YamlTask:
     """One task, or, where `container` is None, the start or the end of a DAG, at which tasks wait.
 
     id: `group/name`; inputs: name -> (KFP type, source); outputs: parameter names -> KFP type;
-    artifacts: names -> schema; retries and pause_s as in its retryPolicy.
+    artifacts: names -> schema; retries, pause_s and pause_factor as in its retryPolicy.
     """
 
     id: str
@@ -102,6 +102,7 @@ class YamlTask:
     artifacts: tuple[tuple[str, Json], ...] = ()
     retries: int = 0
     pause_s: float = 0.0
+    pause_factor: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +309,7 @@ class _Reader:
                 tuple((item, spec["artifactType"]) for item, spec in produced.get("artifacts", {}).items()),
                 int(retry.get("maxRetryCount", 0)),
                 float(str(retry.get("backoffDuration", "0s")).removesuffix("s") or 0),
+                float(retry.get("backoffFactor") or 2.0),
             )
         )
         scope.parts[name] = _Part(number, {item: FromTask(number, item) for item in outputs})

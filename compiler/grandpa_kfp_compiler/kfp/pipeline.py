@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from .retries import Backoff
+from .retries import NO_BACKOFF, Backoff
 
 GPU = "nvidia.com/gpu"
 """The resource that `gpu` counts where nothing else is said."""
@@ -93,7 +93,7 @@ class Task:
     cache: bool | None = None
     retries: int = 0
     where: str = ""
-    backoff: Backoff = Backoff()
+    backoff: Backoff = NO_BACKOFF
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ def _is_seconds(value: Any) -> bool:
 
 
 def _is_factor(value: Any) -> bool:
-    return type(value) in (int, float) and 1 <= value < math.inf
+    return type(value) in (int, float) and 1 <= value <= 100
 
 
 def _is_cache(value: Any) -> bool:
@@ -100,7 +100,7 @@ def _shown(value: Any) -> Any:
 
 COUNT = rule("a whole number, 0 or more", (int,), _is_count)
 SECONDS = rule("a number of seconds above 0", (int, float), _is_seconds, _number)
-FACTOR = rule("a number, 1 or more", (int, float), _is_factor, _number)
+FACTOR = rule("a number from 1 to 100", (int, float), _is_factor, _number)
 FLAG = rule("True or False", (bool,), lambda value: isinstance(value, bool))
 CACHE = rule("True, False or a time to live such as '12h' or '1d'", (bool, str), _is_cache)
 TEXT = rule("a text", (str,), is_text)
