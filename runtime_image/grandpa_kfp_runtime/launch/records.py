@@ -1,4 +1,6 @@
-"""A task's records in the store: `runs/<run id>/<task>/<uuid>/<attempt>/{started,failure,done}.json`."""
+"""A task's records in the store: `runs/<run id>/<task>/<uuid>/<attempt>/{started,logged,failure,done}.json`.
+
+`logged` holds what the task has logged while it runs; `failure` and `done` hold all of it."""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ class Records:
     redactor: Redactor
 
     def put(self, name: str, record: Mapping[str, Json]) -> None:
-        """Writes `started`, `failure` or `done`. Raises the store's errors."""
+        """Writes `started`, `logged`, `failure` or `done`. Raises the store's errors."""
         place = self.place
         path = f"runs/{place.run_id}/{place.task}/{place.uuid}/{self.attempt}/{name}.json"
         self.store.put_record(path, self.redactor.json(dict(record)))

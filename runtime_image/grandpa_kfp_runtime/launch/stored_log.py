@@ -112,7 +112,7 @@ class StoredLog:
     def _write(self) -> None:
         self.log.take()
         try:
-            self._records.put("logged", {"logged": self.log.logged().to_json()})
+            self._records.put("logged", {"task": self._records.place.task, "logged": self.log.logged().to_json()})
         except GrandpaError as error:  # the task goes on: its `done` or `failure` record holds the same
             self._warn(f"what was logged is not recorded yet: {error}")
 
