@@ -54,12 +54,16 @@ def _with_file(given: Mapping[str, Any], of: str) -> Mapping[str, Any]:
     rest = {name: value for name, value in given.items() if name != "requirements"}
     if file is None:
         return rest
+    from grandpa_kfp_runtime.code.loader import is_packed
     from grandpa_kfp_runtime.code.requirements import read_file
 
     if not isinstance(file, str | os.PathLike):
         raise TraceError(f"{here()}: the option requirements of {of} must be the path of a file, but is {file!r}")
+    folder = folder_here()
+    if is_packed(folder):  # in a task, whose packages are there by now
+        return rest
     try:
-        found = read_file(folder_here() / file)
+        found = read_file(folder / file)
     except ValueError as error:
         raise TraceError(f"{here()}: the option requirements of {of}: {error}") from None
     packages = given.get("packages")

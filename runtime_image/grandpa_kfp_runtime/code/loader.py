@@ -43,6 +43,11 @@ def value_member(name: str) -> str:
     return f"{VALUES}{urllib.parse.quote(name, safe='-_. ')}.pickle"
 
 
+def is_packed(folder: Path) -> bool:
+    """Whether the folder lies in code that was unpacked: modules are there, but not every file beside them."""
+    return any((above / MANIFEST).is_file() for above in (folder, *folder.parents))
+
+
 def check_python(packed_by: str, what: str) -> None:
     """Raises PayloadError where a pickle of code is another Python minor's than the running one."""
     if packed_by and packed_by != python_minor():
