@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from grandpa_kfp_runtime.stores import Store
 
     from .engine.events import Listener
+    from .engine.processes.crew import Crew
     from .engine.run import Run
 
 
@@ -22,7 +23,9 @@ def run(
     workflow: Any,
     params: Mapping[str, Any] | None = None,
     *,
+    processes: int | str | Crew = 0,
     threads: int | None = None,
+    memory: str | int | None = None,
     store: Store | str | Path | None = None,
     keep_going: bool = False,
     record: bool = True,
@@ -32,10 +35,12 @@ def run(
     order: Callable[[Call], float] | None = None,
     root: str | Path | None = None,
 ) -> Run:
-    """Runs a workflow (or component, node, or Graph) on threads of this process.
+    """Runs a workflow (or component, node, or Graph) on threads of this process, or on worker processes.
 
-    params: values of its parameters by name. threads: tasks at once, by default the number of cores and
-    four. store: a folder, `memory:` or `s3://bucket/prefix?endpoint=...` for the recorded values, by default
+    params: values of its parameters by name. processes: worker processes at most, "auto" for one a core; 0:
+    nodes run on threads of this process. threads: tasks at once, by default the number of cores and four;
+    with worker processes those of each, by default one. memory: bytes, or a text such as "4Gi", of shared
+    memory for values between workers, by default half of the machine's; more goes to disk. store: a folder, `memory:` or `s3://bucket/prefix?endpoint=...` for the recorded values, by default
     `.grandpa/store`. keep_going: after a failure go on with what does not depend on it. record: keep graph,
     events, times and handles in `.grandpa/runs/`. listeners: called with each event. targets, given,
     order: see `engine.execute`. root: where `.grandpa` lies, by default the project's root.
@@ -58,6 +63,7 @@ def run(
     from grandpa_kfp_compiler.verify import verified
 
     from .engine.execute import execute
+    from .engine.workers import own_or_given
     from .loading import refuse_while_loading
 
     refuse_while_loading("run")
@@ -67,19 +73,21 @@ def run(
         from .authoring.tracing import trace
 
         graph, parameters = trace(workflow, params or {}), None
-    return execute(
-        verified(graph),
-        parameters,
-        targets=targets,
-        given=given,
-        order=order,
-        store=store,
-        listeners=(*getattr(workflow, "callbacks", ()), *listeners),
-        threads=threads,
-        keep_going=keep_going,
-        record=record,
-        root=Path(root) if root is not None else _root_of(workflow),
-    )
+    with own_or_given(processes, threads, memory) as crew:
+        return execute(
+            verified(graph),
+            parameters,
+            targets=targets,
+            given=given,
+            order=order,
+            store=store,
+            listeners=(*getattr(workflow, "callbacks", ()), *listeners),
+            threads=threads,
+            crew=crew,
+            keep_going=keep_going,
+            record=record,
+            root=Path(root) if root is not None else _root_of(workflow),
+        )
 
 
 def compile(
@@ -128,8 +136,10 @@ def compile(
 class TemplateParser:
     """Runs workflows and returns their values: `TemplateParser(threads_per_process=4)(pipeline, a=4)`.
 
-    process_count: worker processes, 0 for none: everything runs on threads of this process.
-    threads_per_process: tasks at once in each. options: as of `run`.
+    process_count: worker processes at most, 0 for none: everything runs on threads of this process.
+    threads_per_process: tasks at once in each. options: as of `run`. Worker processes are started when there
+    is work for them and stay for the next call; `close`, the end of a `with` block, or that of the program ends
+    them. Raises ParameterError for numbers that cannot be.
 
     >>> from grandpa_kfp import Node, Workflow
     >>> @Node
@@ -143,27 +153,25 @@ class TemplateParser:
     """
 
     def __init__(self, process_count: int = 0, threads_per_process: int | None = None, **options: Any) -> None:
-        self._threads = _lanes(process_count, threads_per_process)
-        self._options = options
+        from .engine.workers import workers
+
+        self._crew = workers(process_count, threads_per_process, options.pop("memory", None))
+        self._options = {"threads": threads_per_process, **options}
 
     def __call__(self, workflow: Any, /, **params: Any) -> Any:
         """The workflow's value for these parameters. Raises as `run` does."""
-        return run(workflow, params, threads=self._threads, **self._options).value
+        return run(workflow, params, processes=self._crew or 0, **self._options).value
 
+    def __enter__(self) -> TemplateParser:
+        return self
 
-def _lanes(process_count: int, threads_per_process: int | None) -> int | None:
-    """Tasks at once. Worker processes are an executor of their own, which this version does not have."""
-    from grandpa_kfp_runtime.errors import ParameterError
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-    for name, value, least in (("process_count", process_count, 0), ("threads_per_process", threads_per_process, 1)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            raise ParameterError(f"TemplateParser: {name} must be a whole number of at least {least}, but is {value!r}")
-    if process_count:
-        raise ParameterError(
-            f"TemplateParser: process_count={process_count} asks for worker processes, which this version of "
-            "grandpa-kfp does not have; use process_count=0 and threads_per_process"
-        )
-    return threads_per_process
+    def close(self) -> None:
+        """Ends the worker processes. A later call starts them anew."""
+        if self._crew is not None:
+            self._crew.close()
 
 
 def _root_of(workflow: Any) -> Path:

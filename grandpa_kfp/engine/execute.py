@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from grandpa_kfp_compiler.graph import Call, Graph, TaskOutput
+from grandpa_kfp_compiler.graph import Call, Constant, Graph, TaskOutput
 from grandpa_kfp_runtime.stores import Store, check_reachable, open_store
 from grandpa_kfp_runtime.stores.file import FileStore
 
@@ -28,6 +29,10 @@ from .targets import Targets
 from .threads import default_lanes
 from .values import Values
 
+if TYPE_CHECKING:
+    from .processes.crew import Crew
+    from .processes.work import ProcessWork
+
 
 def execute(
     graph: Graph,
@@ -39,23 +44,24 @@ def execute(
     store: Store | str | Path | None = None,
     listeners: Sequence[Listener] = (),
     threads: int | None = None,
+    crew: Crew | None = None,
     keep_going: bool = False,
     record: bool = True,
     root: Path | None = None,
 ) -> Run:
-    """Runs a verified graph in this process and returns when it has ended.
+    """Runs a verified graph on this machine and returns when it has ended.
 
     parameters: values by name, checked and converted by type. targets: task ids or outputs that are wanted;
     only what they need runs, and `Run.targets` holds them (by default every task runs). given: outputs that
     are known (a task id means its `result`), as values or as `Constant(handle=...)`. order: of ready tasks
     the one with the lowest goes first, by default the one with the longest path behind it. store: where
     values of a recorded run go, by default `.grandpa/store`. listeners: called with each event. threads: how
-    many tasks run at once. keep_going: after a failure go on with what does not depend on it. record: write
+    many tasks run at once. crew: worker processes, which then run every task. keep_going: after a failure go on with what does not depend on it. record: write
     `.grandpa/runs/<id>/`; without it the run leaves nothing behind. root: the folder of `.grandpa`.
 
     Raises TaskError (the report of the first failure; `run` is how far it came), ParameterError, GraphError,
     and StoreError for a `store` that cannot be used. Running tasks are given up at the first failure and
-    on Ctrl-C: their threads are daemons, and what they still return is dropped.
+    on Ctrl-C: their threads are daemons, and what they still return is dropped; their processes are ended.
 
     >>> from grandpa_kfp_compiler.graph import Constant, NodeParameter, PythonNode, Signature
     >>> node = PythonNode("operator:neg", "negate", signatures=(("", Signature((NodeParameter("a"),))),),
@@ -65,7 +71,7 @@ def execute(
     >>> execute(graph, record=False).value
     2
     """
-    flat = flatten(graph)
+    flat = flatten(graph if crew is None else crew.prepare(graph, root))
     known = {_output(key): value for key, value in (given or {}).items()}
     wanted = None if targets is None else {target: _output(target) for target in targets}
     plan = make_plan(
@@ -79,28 +85,46 @@ def execute(
     code = Targets(flat, lambda: scratch.folder("code"))
     try:
         bound = bind_parameters(flat, parameters or {}, code.load_type)
-        kept = _record(run, graph, root) if record else None
+        kept = _record(run, _given(graph, parameters, bound), root, opened) if record else None
         if opened is None and run.folder is not None:
             opened = FileStore(run.folder.parent.parent / "store")
-        values = Values(
-            plan.uses, spool=scratch.spool, store=opened if record else None, failed=lambda text: note(run, text)
-        )
+        kept_in = opened if record else None
+        folder = str(root or Path.cwd())
+        settings = Settings(threads or default_lanes(), keep_going, tuple(listeners))
+        work: GraphTasks | ProcessWork
+        if crew is None:
+            values = Values(plan.uses, spool=scratch.spool, store=kept_in, failed=lambda text: note(run, text))
+            work = GraphTasks(run, flat, plan, Supplies(values, bound, code, scratch, folder), wanted)
+            give, lanes = values.give, on_threads(work, settings)
+        else:
+            from .processes.work import ProcessSupplies, ProcessWork
+
+            supplies = ProcessSupplies(bound, code, scratch, kept_in, folder)
+            work = ProcessWork(run, flat, plan, crew, supplies, wanted)
+            give, lanes = work.give, work.lanes(settings)
         for output, value in known.items():
-            values.give(output.task, output.output, value)
-        work = GraphTasks(run, flat, plan, Supplies(values, bound, code, scratch, str(root or Path.cwd())), wanted)
+            give(output.task, output.output, value)
         priority = None if order is None else [-order(call) for call in plan.calls]
         tasks = Tasks(work.runs, plan.waits_for, work.policies, priority)
-        settings = Settings(threads or default_lanes(), keep_going, tuple(listeners))
-        return conduct(run, tasks, work, on_threads(work, settings), settings, kept)
+        return conduct(run, tasks, work, lanes, settings, kept)
     finally:
         code.close()
         scratch.close()
 
 
-def _record(run: Run, graph: Graph, root: Path | None) -> Record:
-    record = Record.create(run, root or Path.cwd(), {"where": graph.where}, lambda text: note(run, text))
+def _record(run: Run, graph: Graph, root: Path | None, store: Store | None) -> Record:
+    head = {"where": graph.where} | ({} if store is None else {"store": store.location})
+    record = Record.create(run, root or Path.cwd(), head, lambda text: note(run, text))
     record.add("graph.json", lambda: _graph_text(graph))
     return record
+
+
+def _given(graph: Graph, given: Mapping[str, Any] | None, bound: Mapping[str, Constant]) -> Graph:
+    """The graph with what it was given as its parameters' defaults, so that its record is all of the run."""
+    if not given:
+        return graph
+    parameters = [replace(item, default=bound[item.name]) for item in graph.parameters]
+    return replace(graph, parameters=tuple(parameters))
 
 
 def _output(key: str | TaskOutput) -> TaskOutput:

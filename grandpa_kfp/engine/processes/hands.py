@@ -1,0 +1,184 @@
+"""The parent's end of one worker process: started, spoken to, its death noticed and told."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from grandpa_kfp_runtime.contract import Interface
+
+from . import segments, specs
+from .channel import Incoming, Message, Outgoing
+
+_PROGRAM = (
+    "import sys; sys.path[:] = sys.argv.pop(1).splitlines(); "
+    "from grandpa_kfp.engine.processes.worker import main; main()"
+)
+_SECOND_S = 2.0
+_COUNT = struct.Struct("<Q")  # of tasks that a lane has begun
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Tasks that went to a lane in one message, run in this order.
+
+    at: the first that has not been reported; told: how many have been said to have begun.
+    """
+
+    tasks: list[int]
+    tiny: bool = False
+    at: int = 0
+    told: int = 0
+
+    @property
+    def left(self) -> list[int]:
+        return self.tasks[self.at :]
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One task at a time. chunks: what is under way, the first one being worked on.
+
+    reported: tasks whose end the lane has told; heard: when it last spoke (time.monotonic).
+    """
+
+    hand: Hand
+    number: int
+    chunks: deque[Chunk] = field(default_factory=deque)
+    reported: int = 0
+    heard: float = 0.0
+    asked_back: bool = False
+
+    @property
+    def touched(self) -> int:
+        """How many tasks the lane has begun and not reported, by the worker's own last word in shared memory."""
+        return int(_COUNT.unpack_from(self.hand.progress, self.number * _COUNT.size)[0]) - self.reported
+
+
+class Hand:
+    """One worker process. alone: it has a task whose time is limited, and that no other shall die with."""
+
+    def __init__(self, number: int, folder: str, lanes: int) -> None:
+        self.number = number
+        self.lanes = [Lane(self, index) for index in range(lanes)]
+        self.alone = False
+        self.ready = False
+        self.interfaces: dict[int, int] = {}
+        self.run_id = ""
+        self.expired: specs.Failed | None = None
+        board = segments.create(mmap.PAGESIZE)
+        self.progress = mmap.mmap(board, mmap.PAGESIZE)
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self.socket = ours
+        with theirs:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    *_flags(),
+                    "-c",
+                    _PROGRAM,
+                    "\n".join(_path()),
+                    str(theirs.fileno()),
+                    str(board),
+                    folder,
+                    str(lanes),
+                ],
+                pass_fds=[theirs.fileno(), board],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        os.close(board)
+        self.incoming = Incoming(ours)
+        self._outgoing = Outgoing(ours)
+        self.blocked = False
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    @property
+    def busy(self) -> int:
+        return sum(1 for lane in self.lanes if lane.chunks)
+
+    def say(self, *message: Any, descriptors: Sequence[int] = ()) -> None:
+        sent: Message = message
+        self.blocked = not self._outgoing.send(sent, descriptors)
+
+    def go_on(self) -> None:
+        """The socket takes more."""
+        self.blocked = not self._outgoing.flush()
+
+    def interface(self, number: int, node: str, interface: Interface) -> int:
+        """The worker's number for an interface, told when it is new to it."""
+        known = self.interfaces.get(number)
+        if known is None:
+            known = self.interfaces[number] = len(self.interfaces)
+            self.say(specs.INTERFACES, known, ((node, interface),))
+        return known
+
+    def kill(self) -> None:
+        """Ends it and what its tasks started, at once."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
+
+    def ask_to_end(self) -> None:
+        self.say(specs.END)
+
+    def close(self, *, gently: bool) -> int:
+        """The process is gone when this returns; its exit code. gently: it was asked to end, and gets some time."""
+        if gently:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(_SECOND_S)
+        self.kill()
+        code = self.process.wait()
+        self._outgoing.close()
+        self.incoming.close()
+        self.socket.close()
+        self.progress.close()
+        return code
+
+
+def how_it_ended(code: int) -> str:
+    """What a worker's exit code says.
+
+    >>> how_it_ended(-9), how_it_ended(3)
+    ('was killed by SIGKILL (kill -9, or the system was out of memory)', 'ended itself with exit code 3')
+    """
+    if code >= 0:
+        return f"ended itself with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    why = {
+        "SIGKILL": " (kill -9, or the system was out of memory)",
+        "SIGSEGV": " (a crash in native code)",
+        "SIGABRT": " (native code gave up)",
+        "SIGBUS": " (a crash in native code, or shared memory was full)",
+    }.get(name, "")
+    return f"was killed by {name}{why}"
+
+
+def _path() -> list[str]:
+    """Where this process finds modules, the current folder by its name."""
+    return [entry or os.getcwd() for entry in sys.path if "\n" not in entry]
+
+
+def _flags() -> list[str]:
+    """How this interpreter was started, as far as it matters for tasks."""
+    flags = [f"-W{option}" for option in sys.warnoptions]
+    flags += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]
+    if sys.flags.optimize:
+        flags.append("-" + "O" * sys.flags.optimize)
+    return flags

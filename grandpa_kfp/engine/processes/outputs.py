@@ -1,0 +1,49 @@
+"""What the parent knows of the outputs of tasks: where each is, how often it will still be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .hands import Hand
+from .memory import Memory
+from .parcels import HELD, SEGMENT, Key, Parcel
+from .specs import DROP_HELD
+
+
+class Outputs:
+    """uses: how often each output is read, the run's own value included. Forgotten with its last use."""
+
+    __slots__ = ("_holders", "_memory", "_parcels", "uses")
+
+    def __init__(self, uses: Mapping[Key, int], memory: Memory) -> None:
+        self.uses = dict(uses)
+        self._memory = memory
+        self._parcels: dict[Key, Parcel] = {}
+        self._holders: dict[Key, Hand] = {}
+
+    def put(self, key: Key, parcel: Parcel) -> None:
+        self._parcels[key] = parcel
+
+    def hold(self, key: Key, hand: Hand) -> None:
+        """The worker keeps it, for a task that it has been given."""
+        self._parcels[key] = (HELD, key, True)
+        self._holders[key] = hand
+
+    def parcel(self, key: Key) -> Parcel:
+        return self._parcels[key]
+
+    def is_lost(self, key: Key, hand: Hand) -> bool:
+        """Whether the worker that is gone had the only copy."""
+        return key not in self._parcels or self._holders.get(key) is hand
+
+    def used(self, key: Key) -> None:
+        """A task that read it has ended for good."""
+        left = self.uses[key] = self.uses[key] - 1
+        if left:
+            return
+        parcel = self._parcels.pop(key, None)
+        holder = self._holders.pop(key, None)
+        if parcel is not None and parcel[0] == SEGMENT:
+            self._memory.release(parcel[1])
+        elif holder is not None:
+            holder.say(DROP_HELD, (key,))  # in case the task never fetched it

@@ -1,0 +1,98 @@
+"""What the parent tells a worker of one task, and what comes back. Both directions stand side by side.
+
+Plain tuples: 100,000 tasks cross here, and a tuple of texts and numbers is what pickle is fastest at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from .parcels import Parcel
+
+
+class Spec(NamedTuple):
+    """One task for a worker.
+
+    interface: number of the (node key, Interface) that the worker has been told; sources: a parcel for each
+    input of the interface, in order; wanted: what is done with each output (`holdings.DROP` and so on);
+    env: variables that hold while it runs, None for none; flags: 1 verbose; secrets: names of variables
+    that reports strike out.
+    """
+
+    number: int
+    id: str
+    where: str
+    attempt: int
+    interface: int
+    sources: tuple[Parcel, ...]
+    wanted: tuple[int, ...]
+    env: tuple[tuple[str, str], ...] | None
+    flags: int
+    secrets: tuple[str, ...]
+
+
+VERBOSE = 1
+
+
+class Finished(NamedTuple):
+    """The task succeeded. started: seconds since the epoch; parcels: of the outputs that were wanted."""
+
+    number: int
+    started: float
+    duration_s: float
+    parcels: tuple[Parcel | None, ...]
+    handles: Mapping[str, str]
+
+
+class Failed(NamedTuple):
+    """The attempt failed. kind: name of the TaskError's class; line, report: its text, short and whole;
+    cause: what the node raised, pickled, empty where that cannot be done."""
+
+    number: int
+    started: float
+    duration_s: float
+    kind: str
+    line: str
+    report: str
+    cause: bytes
+
+
+Outcome: TypeAlias = "Finished | Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a worker is told of a run, once.
+
+    store: URI of the run's store, empty where nothing is recorded; spool: the folder of its temporary store;
+    root: the folder that reports name files from; main: the name in the project of the script that the parent
+    runs as `__main__`.
+    """
+
+    run_id: str
+    store: str
+    spool: str
+    root: str
+    main: str
+    environ: dict[str, str]
+
+
+# The messages. From the parent:
+SETTING = "setting"  # (SETTING, Setting)
+INTERFACES = "interfaces"  # (INTERFACES, first number, ((node key, Interface), ...))
+SEGMENTS = "segments"  # (SEGMENTS, (segment number, ...)) and as many descriptors
+WORK = "work"  # (WORK, lane, (Spec as a tuple, ...))
+EXPORT = "export"  # (EXPORT, Key, segment number) and its descriptor
+DROP_HELD = "drop"  # (DROP_HELD, (Key, ...))
+GIVE_BACK = "back"  # (GIVE_BACK, lane): what the lane has not begun
+EXPIRE = "expire"  # (EXPIRE, lane, number, message): its time is over
+END = "end"  # (END,)
+# From the worker:
+READY = "ready"  # (READY,): it listens
+DONE = "done"  # (DONE, lane, (outcomes), (segment numbers let go of), (notes))
+EXPORTED = "exported"  # (EXPORTED, Key, segment number, layout, codec, meta)
+NOT_EXPORTED = "not exported"  # (NOT_EXPORTED, Key, segment number, why)
+BACK = "given back"  # (BACK, lane, (task numbers))
+EXPIRED = "expired"  # (EXPIRED, lane, Failed)

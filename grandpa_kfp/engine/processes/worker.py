@@ -1,0 +1,372 @@
+"""The other end: a clean interpreter that runs tasks for one parent, and ends when the parent does.
+
+    python -c "..." SOCKET BOARD CODE_FOLDER LANES   # two descriptors, the unpacked code, tasks at once
+
+A thread listens; lane 0 is the main thread, further lanes are threads. Each lane runs its tasks in order,
+by the same `perform` that a container runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import mmap
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from grandpa_kfp_runtime.context import TaskContext, put
+from grandpa_kfp_runtime.contract import Interface
+from grandpa_kfp_runtime.errors import TaskTimeout
+from grandpa_kfp_runtime.task import perform
+
+from .. import environment
+from . import segments, specs
+from .channel import Closed, Incoming, Voice
+from .holdings import Holdings, read_stored
+from .parcels import HELD, PACKED, PLAIN, SEGMENT, STORED, Key, Parcel, in_segment, unpacked
+from .specs import Failed, Finished, Outcome, Setting, Spec
+
+if TYPE_CHECKING:
+    from grandpa_kfp_runtime.code.loader import Loader
+    from grandpa_kfp_runtime.stores import Store
+
+_SPEAK_EVERY_S = 0.002
+"""Reports of tiny tasks are sent together, but not later than this."""
+_COUNT = struct.Struct("<Q")
+
+
+def main() -> None:
+    """The worker's whole life."""
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    sock.set_inheritable(False)
+    board = int(sys.argv[2])
+    progress = mmap.mmap(board, mmap.PAGESIZE)
+    os.close(board)
+    folder, lanes = sys.argv[3], int(sys.argv[4])
+    sys.argv = [""]
+    os.register_at_fork(after_in_child=sock.close)  # a task's own child keeps nobody waiting for our end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of Ctrl-C, and decides
+    Worker(sock, progress, folder, lanes).serve()
+
+
+class _Arrived:
+    """A segment's descriptor, open until its message's tasks have run."""
+
+    __slots__ = ("descriptor", "lease")
+
+    def __init__(self, descriptor: int, lease: segments.Lease) -> None:
+        self.descriptor = descriptor
+        self.lease = lease
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+class _Lane:
+    """specs: what is still to run, each with the segments that its message brought; thread: where it runs."""
+
+    __slots__ = ("current", "inputs", "thread", "waiting", "wake")
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[Spec, dict[int, _Arrived]]] = deque()
+        self.wake: SimpleQueue[bool] = SimpleQueue()
+        self.thread = 0
+        self.current: Spec | None = None
+        self.inputs: dict[str, Any] = {}
+
+
+class Worker:
+    """progress: shared with the parent, counts the tasks that each lane has begun; folder: the unpacked code."""
+
+    def __init__(self, sock: socket.socket, progress: mmap.mmap, folder: str, lanes: int) -> None:
+        self._incoming = Incoming(sock)
+        self._voice = Voice(sock)
+        self._progress = progress
+        self._folder = folder
+        self._lanes = [_Lane() for _ in range(lanes)]
+        self._interfaces: list[tuple[str, Interface]] = []
+        self._arrived: dict[int, _Arrived] = {}
+        self._let_go: deque[int] = deque()
+        self._notes: deque[str] = deque()
+        self._loader: Loader | None = None
+        self._process = os.getpid()
+        self._base = contextvars.copy_context()
+        self._setting = Setting("", "", "", "", "", {})
+        self._store: Store | None = None
+        self._spool_store: Store | None = None
+        self._holdings = Holdings(self._spool, None, self._notes.append)
+
+    def serve(self) -> None:
+        """Returns when the parent says so; when it is gone, nothing of this process stays."""
+        for number, lane in enumerate(self._lanes[1:], 1):
+            threading.Thread(target=self._work, args=(lane, number), name=f"grandpa-{number}", daemon=True).start()
+        threading.Thread(target=self._listen, name="grandpa-parent", daemon=True).start()
+        self._voice.say((specs.READY,))
+        self._work(self._lanes[0], 0)
+
+    # --- what the parent says ------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                for message, descriptors in self._incoming.read():
+                    self._hear(message, descriptors)
+        except Closed:
+            os.killpg(0, signal.SIGKILL)  # with what its tasks started
+        except BaseException:  # a defect: the parent hears of it by this process's end
+            import traceback
+
+            traceback.print_exc()
+            os._exit(70)
+
+    def _hear(self, message: tuple[Any, ...], descriptors: list[int]) -> None:
+        kind = message[0]
+        if kind == specs.WORK:
+            lane = self._lanes[message[1]]
+            arrived, self._arrived = self._arrived, {}
+            lane.waiting.extend([(Spec._make(item), arrived) for item in message[2]])
+            lane.wake.put(True)
+        elif kind == specs.SEGMENTS:
+            for number, descriptor in zip(message[1], descriptors, strict=True):
+                self._arrived[number] = _Arrived(descriptor, segments.Lease(number, self._let_go.append))
+        elif kind == specs.EXPORT:
+            self._export(message[1], message[2], descriptors[0])
+        elif kind == specs.INTERFACES:
+            self._interfaces[message[1] :] = message[2]
+        elif kind == specs.DROP_HELD:
+            for key in message[1]:
+                self._holdings.drop(key)
+        elif kind == specs.GIVE_BACK:
+            self._give_back(message[1])
+        elif kind == specs.EXPIRE:
+            self._expire(*message[1:])
+        elif kind == specs.SETTING:
+            self._begin_run(message[1])
+        elif kind == specs.END:
+            for lane in self._lanes:
+                lane.wake.put(False)
+
+    def _begin_run(self, setting: Setting) -> None:
+        from grandpa_kfp_runtime.stores import open_store
+
+        for name in os.environ.keys() - setting.environ.keys():
+            del os.environ[name]
+        os.environ.update(setting.environ)
+        self._setting = setting
+        self._interfaces.clear()
+        self._spool_store = None
+        self._store = open_store(setting.store) if setting.store else None
+        self._holdings.clear()
+        self._holdings = Holdings(self._spool, self._store, self._notes.append)
+
+    def _spool(self) -> Store:
+        if self._spool_store is None:
+            from grandpa_kfp_runtime.stores.file import FileStore
+
+            self._spool_store = FileStore(self._setting.spool)
+        return self._spool_store
+
+    def _export(self, key: Key, segment: int, descriptor: int) -> None:
+        try:
+            layout, codec, meta = self._holdings.export(key, descriptor)
+        except OSError as error:
+            self._voice.say((specs.NOT_EXPORTED, key, segment, str(error)))
+        else:
+            self._voice.say((specs.EXPORTED, key, segment, layout, codec, meta))
+        finally:
+            os.close(descriptor)
+
+    def _give_back(self, number: int, *, all_of_it: bool = False) -> None:
+        """Hands back what the lane has not begun. A task that takes what the one before it made stays with that one,
+        unless that has failed (`all_of_it`)."""
+        lane = self._lanes[number]
+        back: list[int] = []
+        group: list[tuple[Spec, dict[int, _Arrived]]] = []
+        with contextlib.suppress(IndexError):
+            while True:
+                group.append(lane.waiting.pop())
+                inside = [source[1] for source in group[-1][0].sources if source[0] == HELD]
+                if all_of_it or not inside:
+                    back.extend([spec.number for spec, _ in group])
+                    group = []
+                if all_of_it:
+                    for key in inside:
+                        self._holdings.cancel(key)
+        if group:
+            lane.waiting.extend(reversed(group))
+            lane.wake.put(True)
+        self._voice.say((specs.BACK, number, tuple(back)))
+
+    def _expire(self, number: int, task: int, message: str) -> None:
+        """The time of a task is over: says where it is. The parent ends this process then."""
+        lane = self._lanes[number]
+        spec = lane.current
+        if spec is None or spec.number != task:
+            return  # it has just ended; its report is under way
+        frame = sys._current_frames().get(lane.thread)
+        error = TaskTimeout(message)
+        self._voice.say((specs.EXPIRED, number, tuple(self._failure(spec, lane.inputs, error, 0.0, 0.0, frame))))
+
+    # --- lanes ---------------------------------------------------------------------------------------
+
+    def _work(self, lane: _Lane, number: int) -> None:
+        lane.thread = threading.get_ident()
+        begun = 0
+        while lane.wake.get():
+            told: list[Outcome] = []
+            spoken = time.perf_counter()
+            while lane.waiting:
+                try:
+                    spec, arrived = lane.waiting.popleft()
+                except IndexError:
+                    break
+                begun += 1
+                _COUNT.pack_into(self._progress, number * _COUNT.size, begun)
+                self._holdings.settle()
+                outcome = self._run(lane, spec, arrived)
+                del arrived
+                told.append(outcome)
+                if os.getpid() != self._process:  # a task forked, and its child came out of the body as well
+                    os._exit(0)
+                if type(outcome) is Failed and lane.waiting:
+                    self._speak(number, told)
+                    self._give_back(number, all_of_it=True)
+                    break
+                now = time.perf_counter()
+                if now - spoken > _SPEAK_EVERY_S or not lane.waiting:
+                    self._speak(number, told)
+                    told, spoken = [], now
+            if told:
+                self._speak(number, told)
+
+    def _speak(self, number: int, told: list[Outcome]) -> None:
+        if told:
+            let_go = tuple([self._let_go.popleft() for _ in range(len(self._let_go))])
+            notes = tuple([self._notes.popleft() for _ in range(len(self._notes))])
+            self._voice.say(
+                (specs.DONE, number, tuple([(type(item) is Failed, tuple(item)) for item in told]), let_go, notes)
+            )
+            told.clear()
+
+    def _run(self, lane: _Lane, spec: Spec, arrived: dict[int, _Arrived]) -> Outcome:
+        key, interface = self._interfaces[spec.interface]
+        lane.current = spec
+        context = TaskContext(self._setting.run_id, spec.id, spec.attempt)
+        inputs: dict[str, Any] = {}
+        lane.inputs = inputs
+        if spec.env:
+            environment.enter(spec.env)
+        started, begun = time.time(), time.perf_counter()
+        try:
+            loader = self._loader or self._open()
+            for item, source in zip(interface.inputs, spec.sources, strict=True):
+                inputs[item.name] = (
+                    source[1] if source[0] == PLAIN else self._input(source, arrived, context.scratch_dir)
+                )
+            if spec.flags & specs.VERBOSE:
+                _say(spec, f"attempt {spec.attempt}", inputs)
+            outputs = self._base.copy().run(_perform, context, key, interface, inputs, loader.load)
+            if spec.flags & specs.VERBOSE:
+                _say(spec, f"after {time.perf_counter() - begun:.3f} s", outputs)
+            parcels, handles = self._holdings.publish(spec.id, outputs, spec.wanted)
+            return Finished(spec.number, started, time.perf_counter() - begun, parcels, handles)
+        except BaseException as error:
+            return self._failure(spec, inputs, error, started, time.perf_counter() - begun)
+        finally:
+            if spec.env:
+                environment.leave()
+            lane.current = None
+            lane.inputs = {}
+            context.close()
+
+    def _input(self, source: Parcel, arrived: dict[int, _Arrived], scratch: Callable[[], Path]) -> Any:
+        kind = source[0]
+        if kind == PACKED:
+            return unpacked(source, scratch)
+        if kind == HELD:
+            return self._holdings.fetch(source[1], take=source[2])
+        if kind == SEGMENT:
+            segment = arrived[source[1]]
+            return in_segment(source, segments.map_frames(segment.descriptor, source[2], segment.lease), scratch)
+        assert kind == STORED
+        return read_stored(source[1], self._store, self._spool, scratch())
+
+    def _open(self) -> Loader:
+        """The project's code, and the parent's script under the name `__main__` too, where it is part of it."""
+        from grandpa_kfp_runtime.code.loader import Loader
+
+        loader = self._loader = Loader(self._folder)
+        main = self._setting.main
+        if main in loader.modules:
+            import importlib
+
+            sys.modules["__main__"] = importlib.import_module(main)
+        return loader
+
+    def _failure(
+        self,
+        spec: Spec,
+        inputs: dict[str, Any],
+        error: BaseException,
+        started: float,
+        duration_s: float,
+        frame: FrameType | None = None,
+    ) -> Failed:
+        from ..ledger import one_line
+        from ..reports import Failing, failure
+
+        task = Failing(spec.id, self._interfaces[spec.interface][0], spec.where, spec.secrets)
+        handles = {
+            item.name: source[1]
+            for item, source in zip(self._interfaces[spec.interface][1].inputs, spec.sources, strict=True)
+            if source[0] == STORED
+        }
+        told = failure(
+            task,
+            self._setting.run_id,
+            spec.attempt,
+            error,
+            inputs=inputs,
+            handles=handles,
+            root=self._setting.root,
+            frame=frame,
+        )
+        return Failed(
+            spec.number, started, duration_s, type(told).__name__, one_line(error), str(told), _pickled(error)
+        )
+
+
+def _perform(
+    context: TaskContext, key: str, interface: Interface, inputs: dict[str, Any], load: Callable[[str], Any]
+) -> dict[str, Any]:
+    put(context)
+    return perform(key, interface, inputs, load)
+
+
+def _pickled(error: BaseException) -> bytes:
+    """The exception for the parent, empty where it does not come back from a pickle."""
+    try:
+        data = pickle.dumps(error)
+        pickle.loads(data)
+    except Exception:  # whatever a user's exception does to be pickled
+        return b""
+    return data
+
+
+def _say(spec: Spec, when: str, values: dict[str, Any]) -> None:
+    from grandpa_kfp_runtime.values.summaries import summary
+
+    listed = ", ".join(f"{name} = {summary(value)}" for name, value in values.items()) or "nothing"
+    print(f"{spec.id}: {when}: {listed}", file=sys.stderr)
