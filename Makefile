@@ -79,11 +79,17 @@ image: export DOCKER_BUILDKIT ?= $(shell docker buildx version >/dev/null 2>&1 &
 image: ## the runtime image $(IMAGE), on BASE_IMAGE=python:3.12-slim or another
 	docker build $(BUILD_OPTIONS) --build-arg BASE_IMAGE=$(BASE_IMAGE) --tag $(IMAGE) .
 
-bench: install minio ## every benchmark beside its peers, results to benchmarks/results
+$(VENV)/.peers: pyproject.toml $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
+
+bench: $(VENV)/.peers minio ## every benchmark beside its peers, results to benchmarks/results
+	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/compile.py
 	$(BIN)/python benchmarks/store.py
 
-bench-quick: install minio ## the same in under a minute
+bench-quick: $(VENV)/.peers minio ## the same in under a minute, slow peers left out; leaves the results as they are
+	$(BIN)/python benchmarks/engine.py --quick
 	$(BIN)/python benchmarks/compile.py --quick
 	$(BIN)/python benchmarks/store.py --quick
 

@@ -29,6 +29,11 @@ def chain(start: int = 1, tasks: Static[int] = 1000) -> int:
     return done[-1]
 
 
+def inc(x: int) -> int:
+    """For a lightweight component; the SDK reads annotations that are no strings only."""
+    return x + 1
+
+
 def kfp_chain(tasks: int) -> Any:
     """The same graph as a pipeline of the kfp SDK, of container components."""
     from kfp import dsl
