@@ -102,13 +102,15 @@ class Project:
             code = exit_code_of(partial(cli.main, args=given, prog_name="grandpa", standalone_mode=False))
         return Ended(code, out.getvalue(), err.getvalue())
 
-    def process(self, *args: str | Path, env: Mapping[str, str] | None = None, **options: Any) -> Ended:
-        """The command in a process of its own."""
+    def process(
+        self, *args: str | Path, env: Mapping[str, str] | None = None, typed: str = "", **options: Any
+    ) -> Ended:
+        """The command in a process of its own. typed: what stands in its standard input."""
         done = subprocess.run(
             [sys.executable, "-c", CONSOLE, *map(str, args)],
             cwd=self.folder,
             env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
+            input=typed.encode(),
             capture_output=True,
             timeout=180,
             **options,

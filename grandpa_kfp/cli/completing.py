@@ -1,6 +1,6 @@
 """What the shell may complete: files, the names in them, the parameters of a workflow.
 
-Python files are read as text, never imported: a completion must be quick and do nothing.
+Python files are read as text, never imported, and servers are not asked: a completion must be quick and do nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 from click.shell_completion import CompletionItem
 
 _SUFFIXES = (".py", ".json", ".yaml", ".yml")
@@ -49,6 +50,32 @@ def complete_parameter(spec: str, incomplete: str) -> list[CompletionItem]:
         for item in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
         if item.arg.startswith(incomplete)
     ]
+
+
+def runs(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The runs recorded on this machine, newest first."""
+    from ..engine.record import list_runs
+
+    return [CompletionItem(name) for name in reversed(list_runs(_root())) if name.startswith(incomplete)]
+
+
+def tasks(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The tasks of the run that stands before it."""
+    from grandpa_kfp_runtime.errors import LoadError
+
+    from ..engine.record import read_run
+
+    try:
+        found = read_run(_root(), str(ctx.params.get("run") or ""))
+    except LoadError:  # a run of a server, or none
+        return []
+    return [CompletionItem(name) for name in found.tasks if name.startswith(incomplete)]
+
+
+def _root() -> Path:
+    from grandpa_kfp_runtime.code.project import find_root
+
+    return find_root(Path.cwd() / "pipeline.py")
 
 
 def names_in(file: Path) -> list[str]:

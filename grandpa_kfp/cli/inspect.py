@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from grandpa_kfp_runtime.errors import GrandpaError
 
+from .completing import runs, tasks
 from .servers import SERVER_KEYS, server_options
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ Examples:
   grandpa inspect 3f2a train        what one task took and gave
 """,
 )
-@click.argument("run", required=False, default="")
-@click.argument("task", required=False)
+@click.argument("run", required=False, default="", shell_complete=runs)
+@click.argument("task", required=False, shell_complete=tasks)
 @click.option("--store", metavar="URI", help="Where the run's values are, where its record does not say.")
 @server_options
 def command(run: str, task: str | None, store: str | None, **options: Any) -> None:
@@ -32,6 +34,12 @@ def command(run: str, task: str | None, store: str | None, **options: Any) -> No
     RUN is an id or the beginning of one, of a run on this machine or on the server; by default the newest here.
     Without TASK a line for each. In Python: inspect_run(RUN).task(TASK).output() loads a value.
     """
+    with inspected(run, store, options) as found:
+        click.echo(_of_run(found) if task is None else _of_task(found.task(task)))
+
+
+def inspected(run: str, store: str | None, options: Mapping[str, Any]) -> InspectedRun:
+    """The run by a verb's options. Raises LoadError, DeployError."""
     from ..config import settings_for
     from ..deployment.inspecting import inspect_run
     from .servers import address_of
@@ -39,29 +47,34 @@ def command(run: str, task: str | None, store: str | None, **options: Any) -> No
     settings = settings_for(None, profile=options["profile"], given={name: options[name] for name in SERVER_KEYS})
     address = address_of(settings, options)
     chosen = {"endpoint": address.endpoint, "namespace": address.namespace, "context": address.context}
-    uri = store or ""
-    with inspect_run(
-        run, store=uri, secret=settings.get("secret"), ca_cert=address.ca_cert, insecure=address.insecure, **chosen
-    ) as found:
-        click.echo(_of_run(found) if task is None else _of_task(found.task(task)))
+    return inspect_run(
+        run, store=store or "", secret=settings.get("secret"), ca_cert=address.ca_cert, insecure=address.insecure,
+        **chosen,
+    )  # fmt: skip
 
 
 def _of_run(run: InspectedRun) -> str:
+    from ..drawing.logged_words import metrics_text
     from ..drawing.words import seconds_text
 
     lines = [f"{run.name} ({run.id}) {run.state}"]
     for task in run.tasks.values():
         took = f", {seconds_text(task.duration_s)}" if task.duration_s else ""
-        lines.append(f"  {task.name} {task.state}{took}")
+        metrics = metrics_text(task.logged.last())
+        lines.append(f"  {task.name} {task.state}{took}" + (f": {metrics}" if metrics else ""))
     return "\n".join(lines)
 
 
 def _of_task(task: InspectedTask) -> str:
+    from ..drawing.logged_words import logged_lines
+
     lines = [f"{task.name} {task.state}"]
     for title, values in (("inputs", task.inputs), ("outputs", task.outputs)):
         if values:
             lines.append(f"{title}:")
             lines += [line for stored in values.values() for line in _told(stored)]
+    if task.logged:
+        lines += ["logged:", *(f"  {line}" for line in logged_lines(task.logged))]
     if task.report:
         lines += ["", task.report]
     return "\n".join(lines)

@@ -19,6 +19,7 @@ VERBS = {
     "ps": "List the newest runs, here and on the server.",
     "logs": "Print what the tasks of a run printed, or follow it.",
     "inspect": "Show what the tasks of a run took and gave.",
+    "replay": "Run one task of a run here, with the inputs that it had.",
     "retry": "Run what failed in a run once more.",
     "terminate": "End a run on the server.",
     "schedules": "List, pause, resume and remove runs by the clock.",

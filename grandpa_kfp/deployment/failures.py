@@ -53,14 +53,15 @@ def reports(server: Server, store: Store | None, run_id: str, tasks: Iterable[Ta
     except GrandpaError as error:
         records, why = [], str(error)
     for record in records:
-        told[str(record.get("task", ""))] = _formatted(record)
+        told[str(record.get("task", ""))] = formatted(record)
     for task in failed:
         if task.name not in told:
             told[task.name] = _from_log(server, run_id, task) or _from_server(task, why)
     return list(told.values())
 
 
-def _formatted(record: dict[str, Any]) -> str:
+def formatted(record: dict[str, Any]) -> str:
+    """The report of a failure's record."""
     try:
         return format_report(record)
     except (KeyError, TypeError, AttributeError):  # a record of another version of ours
@@ -75,7 +76,7 @@ def _from_log(server: Server, run_id: str, task: TaskView) -> str:
         except DeployError:
             continue  # the pod's log is gone; what the server knows is all there is
         if found:
-            return _formatted(found[-1])
+            return formatted(found[-1])
     return ""
 
 

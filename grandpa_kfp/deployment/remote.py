@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from grandpa_kfp_runtime.errors import DeployError
 
 from .server import Server
 from .start import Provenance
+
+if TYPE_CHECKING:
+    from ..engine.kfp_pipeline import YamlPipeline
 
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"})
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -40,7 +44,7 @@ class TaskView:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRun:
-    """A run on a server."""
+    """A run on a server. pipeline: its id and its version's. parameters: those that were given."""
 
     id: str
     name: str
@@ -51,6 +55,8 @@ class RemoteRun:
     provenance: Provenance
     error: str
     tasks: tuple[TaskView, ...]
+    pipeline: tuple[str, str] = ("", "")
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def duration_s(self) -> float:
@@ -69,7 +75,25 @@ def run_of(data: Mapping[str, Any]) -> RemoteRun:
         Provenance.of_description(str(data.get("description") or "")),
         str((data.get("error") or {}).get("message", "")),
         tuple(tasks_of(data)),
+        _pipeline_of(data),
+        dict((data.get("runtime_config") or {}).get("parameters") or {}),
     )
+
+
+def _pipeline_of(data: Mapping[str, Any]) -> tuple[str, str]:
+    version = data.get("pipeline_version_reference") or {}
+    return str(version.get("pipeline_id", "")), str(version.get("pipeline_version_id", ""))
+
+
+def pipeline_of(server: Server, run: RemoteRun) -> YamlPipeline:
+    """What the run was made of. Raises DeployError, and LoadError for a pipeline that is not ours."""
+    from ..engine.kfp_pipeline import read_pipeline
+
+    if not all(run.pipeline):
+        raise DeployError(f"run {run.name} was started without an uploaded pipeline, so that none can be read")
+    spec = server.version(*run.pipeline).get("pipeline_spec") or {}
+    documents = [spec["pipeline_spec"], spec.get("platform_spec") or {}] if "pipeline_spec" in spec else [spec]
+    return read_pipeline("\n---\n".join([json.dumps(item) for item in documents]) + "\n")
 
 
 def tasks_of(data: Mapping[str, Any]) -> list[TaskView]:

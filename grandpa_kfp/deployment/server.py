@@ -128,6 +128,11 @@ class Server:
             sort_by="created_at desc",
         )
 
+    def version(self, pipeline_id: str, version_id: str) -> dict[str, Any]:
+        """A version with its `pipeline_spec`."""
+        get = self._client.pipelines.pipeline_service_get_pipeline_version
+        return self._get(f"read version {version_id} of the pipeline", get, pipeline_id, version_id)
+
     def experiment_named(self, name: str) -> dict[str, Any] | None:
         found = self._get(
             f"look for the experiment {name}",

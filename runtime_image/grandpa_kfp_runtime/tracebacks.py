@@ -37,7 +37,7 @@ def of_error(error: BaseException) -> Told:
     in_task = any(frame.filename == _TASK_FILE for frame in found.stack)
     if _is_by_user(_all_frames(found, set()), ours):
         _trim(found, ours, set())
-    in_body = in_task and any(not _is_ours(frame, ours) and not _is_library(frame.filename) for frame in found.stack)
+    in_body = in_task and any(is_users_file(frame.filename) for frame in found.stack)
     return Told("".join(found.format()).rstrip("\n"), found.stack, in_body)
 
 
@@ -115,3 +115,8 @@ def _our_folders() -> tuple[str, ...]:
 
 def _is_library(filename: str) -> bool:
     return filename.startswith(_LIBRARIES) or f"{os.sep}site-packages{os.sep}" in filename
+
+
+def is_users_file(filename: str) -> bool:
+    """Whether a frame's file is the user's: no library's, and none of ours."""
+    return not filename.startswith((*_our_folders(), "<frozen ")) and not _is_library(filename)

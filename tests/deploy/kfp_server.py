@@ -268,6 +268,16 @@ def _list_versions(server: KfpServer, request: Request, pipeline_id: str) -> tup
     return server.list_of(own, "pipeline_versions", request)
 
 
+def _version(server: KfpServer, request: Request, pipeline_id: str, version_id: str) -> tuple[int, Any]:
+    """With its spec: where there are two documents, each under its name."""
+    version = server.versions.get(version_id)
+    if version is None or version["pipeline_id"] != pipeline_id:
+        return server.missing("pipeline version")
+    spec, *platform = yaml.safe_load_all(server.yamls[version_id])
+    shown = {"pipeline_spec": spec, "platform_spec": platform[0]} if platform else spec
+    return 200, {**version, "pipeline_spec": shown}
+
+
 def _log(server: KfpServer, request: Request, run_id: str, pod: str) -> tuple[int, Any]:
     text = server.logs.get((unquote(run_id), unquote(pod)))
     return server.missing(f"log of {pod}") if text is None else (200, text)
@@ -280,6 +290,7 @@ ROUTES: list[tuple[str, str, str, Callable[..., tuple[int, Any]]]] = [
     ("POST", f"{API}/pipelines/upload", "V2beta1Pipeline", _upload),
     ("POST", f"{API}/pipelines/upload_version", "V2beta1PipelineVersion", _upload_version),
     ("GET", f"{API}/pipelines/([^/]+)/versions", "V2beta1ListPipelineVersionsResponse", _list_versions),
+    ("GET", f"{API}/pipelines/([^/]+)/versions/([^/]+)", "V2beta1PipelineVersion", _version),
     ("GET", f"{API}/experiments", "V2beta1ListExperimentsResponse", _list("experiments", "experiments")),
     ("POST", f"{API}/experiments", "V2beta1Experiment", _create_experiment),
     ("GET", f"{API}/runs", "V2beta1ListRunsResponse", _list("runs", "runs")),

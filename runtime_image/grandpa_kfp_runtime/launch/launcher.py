@@ -130,9 +130,7 @@ class _Attempt:
         finally:
             hide_credentials(self.env, location)
         self.records = Records(self.store, place, self.name, self.redactor)
-        names = [item.name for item in self.call.interface.inputs]
-        given = {name: self.given.values[name] for name in names if name in self.given.values}  # for a replay
-        self.records.put("started", {**self._about(), "started_at": self.started, "inputs": given})
+        self.records.put("started", {**self._about(), "started_at": self.started, **self._given()})
 
     def run(self) -> list[Output]:
         """Everything up to the outputs' objects in the store."""
@@ -298,6 +296,14 @@ class _Attempt:
             return 3  # a misuse of ours inside the body is the user's code failing, too
         ours = isinstance(error, GrandpaError | SystemExit | KeyboardInterrupt) or self.phase != "start"
         return code if ours else _DEFECT
+
+    def _given(self) -> dict[str, Any]:
+        """What came in, whole, so that the task can be run again; `raw`: the names of what is no handle."""
+        inputs = [item for item in self.call.interface.inputs if item.name in self.given.values]
+        return {
+            "inputs": {item.name: self.given.values[item.name] for item in inputs},
+            "raw": [item.name for item in inputs if item.kind == "raw"],
+        }
 
     def _about(self) -> dict[str, Any]:
         return {
