@@ -19,6 +19,7 @@ from grandpa_kfp_runtime.stores.file import FileStore
 from .events import Listener
 from .flatten import flatten
 from .graph_tasks import GraphTasks, Supplies
+from .packages import check_packages
 from .parameters import bind_parameters
 from .plan import make_plan
 from .record import Record, new_id
@@ -80,6 +81,7 @@ def execute(
         {(output.task, output.output) for output in known},
     )
     run = Run(new_id(), graph.name, started=time.time(), graph=graph)
+    check_packages(plan.calls, lambda text: note(run, text))
     opened = _open(store)
     scratch = Scratch()
     code = Targets(flat, lambda: scratch.folder("code"))

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import shutil
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -296,3 +297,125 @@ def flow():
         assert packages in text
     assert text.count("https://index/simple") == 2
     assert text.count("https://other/simple") == 1
+
+
+# --- runs without a compiled YAML ------------------------------------------------------------------------
+
+
+def test_a_local_run_says_at_once_what_is_missing(project: Project) -> None:
+    """All of it, before anything runs; nothing is installed into the user's environment."""
+    source = """
+@Node
+def first() -> int:
+    print("it ran")
+    return 1
+
+@Node(packages=["tinypkg==1.0", "numpy"])
+def second(x: int) -> int:  # <-
+    return x
+
+@Workflow
+def flow():
+    return second.options(packages=["other-pkg>=2", "tinypkg==1.0"])(second(first()))
+"""
+    project.flow(source)
+    ended = project.process("run", "flow.py")
+    message = says(
+        ended, 1, "it asks for tinypkg==1.0, which is not installed here", "it asks for other-pkg>=2",
+        "pip install tinypkg==1.0 'other-pkg>=2'", "flow.py:",
+    )  # fmt: skip
+    assert "numpy" not in message
+    assert "it ran" not in ended.err
+
+
+def test_a_local_run_notes_another_version(project: Project) -> None:
+    project.flow(FLOW.replace("tinypkg==1.0", "numpy<0.1").replace("tinypkg.shout(text)", "text").replace(
+        "import tinypkg", "pass"
+    ))  # fmt: skip
+    ended = project.process("run", "flow.py")
+    assert (ended.code, ended.value) == (0, "hello"), ended.err
+    assert "it asks for numpy<0.1, and runs here with numpy" in ended.err
+
+
+# --- what the code was packed with -----------------------------------------------------------------------
+
+USING = """
+import sys
+try:
+    import tinypkg
+except ImportError:
+    tinypkg = None
+
+@Node
+def used(text: str) -> str:
+    import widepkg
+    return widepkg.VERSION
+
+@Node
+def optional(text: str) -> str:
+    return text if tinypkg is None else tinypkg.shout(text)
+
+@Node
+def neither(text: str) -> str:
+    return text
+
+@Workflow
+def flow(text: str = "hello"):
+    return used(text)
+
+@Workflow
+def without(text: str = "hello"):
+    return [optional(text), neither(text)]
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder of installed packages that compile sees and tasks may lack."""
+    folder = tmp_path / "site-packages"
+    for name, version in (("tinypkg", "1.0"), ("widepkg", "3.4")):
+        wheel = write_wheel(tmp_path / "made", name, version, {f"{name}.py": f"VERSION = {version!r}\n"})
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder)
+    return folder
+
+
+def compiled_with(project: Project, site: Path, workflow: str) -> None:
+    project.flow(USING)
+    made = project.process("compile", f"flow.py:{workflow}", "-o", "flow.yaml", env={"PYTHONPATH": str(site)})
+    assert made.code == 0, made.err
+
+
+def test_a_distribution_that_is_missing_is_told_before_the_code_is_loaded(project: Project, site: Path) -> None:
+    compiled_with(project, site, "flow")
+    says(
+        project.process("run", "flow.yaml"), 3, "the node's code uses widepkg==3.4", "not installed here",
+        'packages=["widepkg==3.4"]', "image=",
+    )  # fmt: skip
+
+
+def test_other_nodes_and_imports_that_may_fail_do_without(project: Project, site: Path) -> None:
+    """Each node is asked for what its own code uses, though all live in one file."""
+    compiled_with(project, site, "without")
+    ended = project.process("run", "flow.yaml")
+    assert (ended.code, ended.value) == (0, ["hello", "hello"]), ended.err
+
+
+@pytest.mark.parametrize(("version", "noted"), [("4.0", True), ("3.9", False)])
+def test_another_major_version_is_noted_with_both(version: str, noted: bool, project: Project, site: Path) -> None:
+    compiled_with(project, site, "flow")
+    other = project.folder.parent / "other" / "site-packages"
+    wheel = write_wheel(other, "widepkg", version, {"widepkg.py": f"VERSION = {version!r}\n"})
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(other)
+    ended = project.process("run", "flow.yaml", env={"PYTHONPATH": str(other)})
+    assert (ended.code, ended.value) == (0, version), ended.err
+    assert (f"warning: widepkg is {version} here, and the code was packed with 3.4" in ended.err) is noted
+
+
+def test_another_python_for_the_image_is_right_where_all_code_is_source(project: Project) -> None:
+    project.flow(FLOW)
+    assert project.grandpa("compile", "flow.py", "--python", "3.10").code == 0
+    assert "-py3.10" in (project.folder / "flow.yaml").read_text()
+    project.flow(FLOW.replace("return shouted(text)", "return Node(lambda x: x)(text)"))
+    says(project.grandpa("compile", "flow.py", "--python", "3.2"), 1, "lambda (flow.py:", "by value", "Python 3.2")

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from grandpa_kfp_runtime.contract import VALUE
 from grandpa_kfp_runtime.errors import CompileError, GraphError
 
 from ..graph import Graph
 from ..passes import run_passes
 from ..verify import verify
+from ..verify.faults import place
 from .code import CodePlan, StoredObject, add_code, plan_code
 from .emit import emit
 from .executors import Executors, default_image
@@ -58,6 +60,7 @@ def compile_graph(graph: Graph, options: CompileOptions | None = None) -> Compil
     faults = verify(graph)
     if faults:
         raise GraphError([str(fault) for fault in faults])
+    _check_python(graph, graph.code.python, options)
     prepared = run_passes(graph, print_after=options.print_after, write=options.write)
     version = _version()
     python = options.python or graph.code.python
@@ -73,6 +76,18 @@ def compile_graph(graph: Graph, options: CompileOptions | None = None) -> Compil
     check_upload(text)
     notes = (*executors.notes, *_notes(graph, prepared, pipeline, plan))
     return Compiled(text, notes, plan.mode, pipeline, plan.upload)
+
+
+def _check_python(graph: Graph, packed_by: str, options: CompileOptions) -> None:
+    """Source runs on every Python, a pickle of code on the one that made it."""
+    by_value = [node for node in graph.nodes().values() if node.key.startswith(VALUE)]
+    if by_value and options.python not in (None, packed_by):
+        first = by_value[0]
+        raise CompileError(
+            f"{place(first.name, first.where)}: it travels by value, as a pickle that only Python {packed_by} reads, "
+            f"and the image is to have Python {options.python}: compile by Python {options.python}, or define the node "
+            "at the top of a module, which travels as source"
+        )
 
 
 def _notes(graph: Graph, prepared: Graph, pipeline: Pipeline, plan: CodePlan) -> list[str]:
