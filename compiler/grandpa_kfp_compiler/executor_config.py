@@ -312,7 +312,9 @@ def _grouped(items: list[Json], order: str) -> list[Json]:
     groups: dict[str, dict[str, Any]] = {}
     for item in items:
         rest = {name: value for name, value in item.items() if name != "keyToEnv"}
-        group = groups.setdefault(json.dumps(rest, sort_keys=True), {**item, "keyToEnv": []})
+        group = groups.setdefault(
+            json.dumps(rest, sort_keys=True), {**item, "keyToEnv": [], "optional": item.get("optional", False)}
+        )
         group["keyToEnv"] += item.get("keyToEnv", ())
     for group in groups.values():
         group["keyToEnv"].sort(key=lambda pair: str(pair.get(order)))

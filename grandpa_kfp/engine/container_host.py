@@ -21,7 +21,8 @@ from grandpa_kfp_runtime.stores import Store
 from grandpa_kfp_runtime.stores.file import FileStore
 
 from ..images import docker
-from .kfp_pipeline import Container, YamlPipeline
+from .kfp_containers import Container
+from .kfp_pipeline import YamlPipeline
 from .yaml_tasks import Echo
 
 OWNER_LABEL = "grandpa-kfp.owner"
@@ -51,8 +52,8 @@ class Host:
     mounts: Mapping[str, Path] = field(default_factory=dict)
 
     def secrets(self, container: Container) -> dict[str, str]:
-        """The variables that a cluster's secrets would fill, from this process's environment."""
-        names = {*container.secrets, *(_STORE_SECRETS if self.location.startswith("s3:") else ())}
+        """The variables that a cluster's secrets and config maps would fill, from this process's environment."""
+        names = {*container.platform.variables, *(_STORE_SECRETS if self.location.startswith("s3:") else ())}
         return {name: os.environ[name] for name in sorted(names) if name in os.environ}
 
     def hand_over(self, *folders: Path) -> None:
@@ -78,6 +79,8 @@ def prepare(pipeline: YamlPipeline, store: Store, echo: Echo) -> Host:
     faults += _fetch([(task, container) for task, container in containers.values()], echo) if not faults else []
     if faults:
         raise ContainerError("\n".join(faults))
+    if unheeded := sorted({name for _, container in containers.values() for name in container.platform.unheeded}):
+        echo("docker", f"note: what only a cluster can do is left aside: {', '.join(unheeded)}")
     if isinstance(store, FileStore):
         host.hand_over(store.root)
         _hand_over_content(store.root, host)
@@ -141,13 +144,15 @@ def _reach(store: Store, server: docker.Server) -> tuple[str, str, dict[str, Pat
 
 def _faults(task: str, container: Container) -> list[str]:
     faults = []
-    missing = [name for name in container.secrets if name not in os.environ and name not in _STORE_SECRETS]
+    asked = container.platform
+    needed = [name for name in asked.variables if name not in asked.optional and name not in _STORE_SECRETS]
+    missing = [name for name in needed if name not in os.environ]
     if missing:
         faults.append(
             f"{task}: its secrets come from your environment here, and {', '.join(missing)} is not set there: export it"
         )
-    if container.cluster_only:
-        faults.append(f"{task}: it asks for {', '.join(container.cluster_only)}, which a cluster alone has")
+    if asked.cluster_only:
+        faults.append(f"{task}: it asks for {', '.join(asked.cluster_only)}, which a cluster alone has")
     if not container.image:
         faults.append(f"{task}: the YAML names no image for it; compile it again")
     return faults
@@ -158,7 +163,7 @@ def _fetch(containers: Sequence[tuple[str, Container]], echo: Echo) -> list[str]
     faults = []
     policies: dict[str, set[str]] = {}
     for _, container in containers:
-        policies.setdefault(container.image, set()).add(container.pull_policy)
+        policies.setdefault(container.image, set()).add(container.platform.pull_policy)
     for name, wanted in policies.items():
         task = next(task for task, container in containers if container.image == name)
         here = docker.image(name) is not None

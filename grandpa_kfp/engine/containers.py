@@ -19,7 +19,7 @@ from grandpa_kfp_runtime.errors import ContainerError, TaskError
 
 from ..images.docker import command, docker, inspect_container, labels, remove_containers
 from .container_host import OWNER_LABEL, Host, owner
-from .kfp_pipeline import Limits
+from .kfp_containers import Limits, Platform
 from .yaml_tasks import Attempt, Copied, Echo, Ended
 
 FOLDER = "/grandpa"
@@ -119,7 +119,8 @@ class Containers:
     def _argv(self, name: str, attempt: Attempt) -> tuple[list[str], dict[str, str]]:
         """Arguments of `docker create`, and the environment that fills what must not stand in arguments."""
         host, container = self._host, attempt.container
-        told = labels([(OWNER_LABEL, owner()), ("grandpa-kfp.run", self._run_id), ("grandpa-kfp.task", attempt.task)])
+        own = {OWNER_LABEL: owner(), "grandpa-kfp.run": self._run_id, "grandpa-kfp.task": attempt.task}
+        told = labels(list({**dict(container.platform.labels), **own}.items()))
         mounts = {self.sees(attempt.outputs): attempt.outputs, self.sees(attempt.artifacts): attempt.artifacts}
         mounts |= {**self._scratch(attempt), **host.mounts}
         secrets = host.secrets(container)
@@ -130,6 +131,7 @@ class Containers:
             *(("--security-opt", "label=disable") if host.server.selinux else ()),
             *(("--network", host.network) if host.network else ()),
             *_limit_options(container.limits, host.server.cpus),
+            *_memory_options(container.platform),
             *(part for place, source in mounts.items() for part in ("--mount", mount_option(source, place))),
             *(part for item in self._environment(attempt).items() for part in ("--env", "=".join(item))),
             *(part for variable in secrets for part in ("--env", variable)),
@@ -149,7 +151,7 @@ class Containers:
 
     def _scratch(self, attempt: Attempt) -> dict[str, Path]:
         """Folders on disk, not in memory: what a task writes there must not count as its memory."""
-        places = dict.fromkeys(("/tmp", *attempt.container.scratch))
+        places = dict.fromkeys(("/tmp", *attempt.container.platform.scratch))
         return {place: attempt.work / "tmp" / str(number) for number, place in enumerate(places)}
 
 
@@ -159,7 +161,10 @@ def mount_option(source: Path, place: str) -> str:
     >>> mount_option(Path("/home/a, b"), "/grandpa/store")
     'type=bind,"source=/home/a, b",target=/grandpa/store'
     """
-    parts = ["type=bind", f"source={source}", f"target={place}"]
+    return _csv("type=bind", f"source={source}", f"target={place}")
+
+
+def _csv(*parts: str) -> str:
     return ",".join('"' + part.replace('"', '""') + '"' if {",", '"'} & set(part) else part for part in parts)
 
 
@@ -172,6 +177,15 @@ def _limit_options(limits: Limits, cpus: int) -> list[str]:
         options += ["--memory", str(limits.memory_bytes), "--memory-swap", str(limits.memory_bytes)]
     if limits.gpus:
         options += ["--gpus", str(limits.gpus)]
+    return options
+
+
+def _memory_options(platform: Platform) -> list[str]:
+    """Folders in memory, shared memory among them; what lies there counts as the container's memory, as in a pod."""
+    options = ["--shm-size", str(platform.shm_bytes)] if platform.shm_bytes else []
+    for place, size in platform.in_memory:
+        bound = (f"tmpfs-size={size}",) if size else ()
+        options += ["--mount", _csv("type=tmpfs", f"target={place}", *bound)]
     return options
 
 

@@ -12,48 +12,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from grandpa_kfp_compiler.kfp.bootstrap import BOOTSTRAP_COMMAND
-from grandpa_kfp_compiler.kfp.executors import COMMAND, SCRATCH
-from grandpa_kfp_runtime.contract import ENV_TIMEOUT_S
+from grandpa_kfp_compiler.kfp.executors import COMMAND
 from grandpa_kfp_runtime.errors import LoadError
 from grandpa_kfp_runtime.typespec import Json
 
+from .kfp_containers import Container, is_whole, read_limits, read_platform
+
 _OURS = "grandpa-kfp"
 _NOT_RUN_HERE = ("iterator", "parameterIterator", "artifactIterator", "triggerPolicy")
-_CLUSTER_ONLY = (
-    "pvcMount", "secretAsVolume", "configMapAsVolume", "configMapAsEnv", "genericEphemeralVolume", "fieldPathAsEnv",
-)  # fmt: skip
-"""Of a platform spec: what gives a container something to read that this machine does not have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a container may use; 0 and empty for no limit. memory: as the user wrote it."""
-
-    cpus: float = 0.0
-    memory_bytes: int = 0
-    memory: str = ""
-    gpus: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """One executor. secrets: the environment variables that Kubernetes secrets would fill.
-
-    scratch: folders that are empty when it starts; cluster_only: what it asks of its platform spec that a
-    cluster alone has.
-    """
-
-    label: str
-    args: tuple[str, ...]
-    env: tuple[tuple[str, str], ...] = ()
-    secrets: tuple[str, ...] = ()
-    deadline_s: float = 0.0
-    image: str = ""
-    command: tuple[str, ...] = COMMAND
-    limits: Limits = field(default_factory=Limits)
-    scratch: tuple[str, ...] = ()
-    pull_policy: str = ""
-    cluster_only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,21 +196,17 @@ class _Reader:
                 "which grandpa compile writes, is run on this machine"
             )
         env = tuple((str(item["name"]), str(item["value"])) for item in container.get("env", ()))
-        if not _is_whole(platform, dict(env)):
+        if not is_whole(platform, dict(env)):
             raise LoadError(f"{self._name}: the platform spec of {label} is not whole; the file was cut off")
-        secrets = [key["envVar"] for item in platform.get("secretAsEnv", ()) for key in item["keyToEnv"]]
+        resources = container.get("resources", {})
         return Container(
             label,
             args,
             env,
-            tuple(secrets),
-            float(platform.get("activeDeadlineSeconds", 0)),
             str(container.get("image", "")),
             command,
-            _limits(container.get("resources", {})),
-            tuple(str(item["mountPath"]) for item in platform.get("emptyDirMounts", ())),
-            str(platform.get("imagePullPolicy", "")),
-            tuple(key for key in _CLUSTER_ONLY if platform.get(key)),
+            read_limits(resources),
+            read_platform(platform, resources),
         )
 
     def _platform_executors(self, executors: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -397,25 +359,6 @@ class _Reader:
             full = f"{place}.{key}" if place else key
             raise LoadError(f"{self._name}: {full} is missing; the file was cut off or changed, compile it again")
         return found
-
-
-def _is_whole(platform: Mapping[str, Any], env: Mapping[str, str]) -> bool:
-    """Whether everything is there that the executor's environment speaks of; it stands last in the file."""
-    mounted = {item.get("mountPath") for items in platform.values() if isinstance(items, list) for item in items}
-    scratch = env.get("TMPDIR") != SCRATCH or SCRATCH in mounted
-    deadline = ENV_TIMEOUT_S not in env or "activeDeadlineSeconds" in platform
-    return scratch and deadline and all(item.get("keyToEnv") for item in platform.get("secretAsEnv", ()))
-
-
-def _limits(resources: Mapping[str, Any]) -> Limits:
-    accelerator = resources.get("accelerator", {})
-    gigabytes = float(resources.get("memoryLimit", 0))
-    return Limits(
-        float(resources.get("cpuLimit", 0)),
-        round(gigabytes * 1e9),
-        str(resources.get("resourceMemoryLimit") or f"{gigabytes:g}G"),
-        int(accelerator.get("count") or accelerator.get("resourceCount") or 0),
-    )
 
 
 def consumers(tasks: Sequence[YamlTask], parameter: str) -> list[tuple[YamlTask, str]]:

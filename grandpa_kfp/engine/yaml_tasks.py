@@ -24,7 +24,8 @@ from grandpa_kfp_runtime.logged.entries import Logged
 from grandpa_kfp_runtime.stores import Store
 from grandpa_kfp_runtime.typespec import Json
 
-from .kfp_pipeline import Container, FromConstant, FromRoot, Source, YamlPipeline, YamlTask
+from .kfp_containers import Container
+from .kfp_pipeline import FromConstant, FromRoot, Source, YamlPipeline, YamlTask
 from .kfp_values import arrives, from_output_file
 from .ledger import Ledger, Policy, pause_s
 from .run import Run, TaskRun
@@ -281,5 +282,5 @@ def _policy(task: YamlTask) -> Policy:
     container = task.container
     if container is None:
         return Policy()
-    first_s = task.pause_s or 1.0
-    return Policy(task.retries, container.deadline_s, lambda attempt: pause_s(attempt, first_s, task.pause_factor))
+    first_s, deadline_s = task.pause_s or 1.0, container.platform.deadline_s
+    return Policy(task.retries, deadline_s, lambda attempt: pause_s(attempt, first_s, task.pause_factor))

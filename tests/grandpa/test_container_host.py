@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from grandpa_kfp.engine.container_host import _reach, owner
-from grandpa_kfp.engine.containers import _ended, _limit_options
-from grandpa_kfp.engine.kfp_pipeline import Limits
+from grandpa_kfp.engine.container_host import Host, _faults, _reach, owner
+from grandpa_kfp.engine.containers import _ended, _limit_options, _memory_options
+from grandpa_kfp.engine.kfp_containers import Container, Limits, Platform, read_limits, read_platform
 from grandpa_kfp.engine.yaml_tasks import Ended
 from grandpa_kfp.images.docker import Server, _told, command
 from grandpa_kfp_runtime.errors import ContainerError
@@ -55,6 +55,64 @@ def test_limits_as_docker_takes_them() -> None:
     assert _limit_options(Limits(0, 1024, "1Ki", 2), 4) == [
         "--memory", "1024", "--memory-swap", "1024", "--gpus", "2"
     ]  # fmt: skip
+
+
+def test_requests_bind_nothing_and_other_accelerators_than_nvidias_are_told() -> None:
+    resources = {
+        "resourceCpuRequest": "2", "cpuRequest": 2.0, "resourceMemoryLimit": "1Gi", "memoryLimit": 1.073741824,
+        "accelerator": {"resourceType": "ephemeral-storage", "resourceCount": "20Gi"},
+    }  # fmt: skip
+    assert read_limits(resources) == Limits(memory_bytes=2**30, memory="1Gi")
+    assert read_platform({}, resources).unheeded == ("ephemeral-storage",)
+    amd = {"accelerator": {"resourceType": "amd.com/gpu", "resourceCount": "1", "type": "amd.com/gpu", "count": "1"}}
+    assert (read_limits(amd).gpus, read_platform({}, amd).unheeded) == (0, ("amd.com/gpu",))
+
+
+def test_volumes_that_are_empty_at_first_can_be_had_without_a_cluster() -> None:
+    """Those on disk as folders, those in memory as memory; a claim of the cluster's cannot."""
+    platform = read_platform(
+        {
+            "emptyDirMounts": [
+                {"volumeName": "shm", "mountPath": "/dev/shm", "medium": "Memory", "sizeLimit": "8Gi"},
+                {"volumeName": "a", "mountPath": "/ram", "medium": "Memory", "sizeLimit": "1Gi"},
+                {"volumeName": "b", "mountPath": "/more, or less", "medium": "Memory"},
+                {"volumeName": "scratch", "mountPath": "/scratch"},
+            ],
+            "genericEphemeralVolume": [{"volumeName": "c", "mountPath": "/big", "size": "1Ti"}],
+            "pvcMount": [{"constant": "datasets", "mountPath": "/data"}],
+            "podMetadata": {"labels": {"team": "vision"}, "annotations": {"why": "to show"}},
+            "tolerations": [{"operator": "Exists"}],
+        },
+        {},
+    )
+    assert platform.scratch == ("/scratch", "/big")
+    assert _memory_options(platform) == [
+        "--shm-size", str(8 * 2**30), "--mount", f"type=tmpfs,target=/ram,tmpfs-size={2**30}",
+        "--mount", 'type=tmpfs,"target=/more, or less"',
+    ]  # fmt: skip
+    assert platform.labels == (("team", "vision"),)
+    assert platform.unheeded == ("tolerations",)
+    assert _faults("train", Container("exec", (), image="i", platform=platform)) == [
+        "train: it asks for pvcMount, which a cluster alone has"
+    ]
+
+
+def test_variables_of_secrets_and_config_maps_come_from_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optional ones may be missing."""
+    config = {
+        "secretAsEnv": [{"keyToEnv": [{"envVar": "TOKEN"}], "optional": False}],
+        "configMapAsEnv": [
+            {"keyToEnv": [{"envVar": "LEVEL"}], "optional": False}, {"keyToEnv": [{"envVar": "MODE"}], "optional": True}
+        ],
+    }  # fmt: skip
+    container = Container("exec", (), image="i", platform=read_platform(config, {}))
+    monkeypatch.setenv("TOKEN", "x")
+    (fault,) = _faults("train", container)
+    assert "LEVEL is not set there" in fault
+    monkeypatch.setenv("LEVEL", "debug")
+    assert _faults("train", container) == []
+    assert Host(LINUX, "1:1", "file:///x").secrets(container) == {"LEVEL": "debug", "TOKEN": "x"}
+    assert Platform().variables == ()
 
 
 def test_how_a_container_ended_is_what_docker_recorded() -> None:
