@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from grandpa_kfp_runtime.values.codecs import register_codec as register_codec
     from grandpa_kfp_runtime.values.files import File as File
 
+    from . import sync as sync
     from .api import TemplateParser as TemplateParser
     from .api import compile as compile
     from .api import run as run
@@ -49,6 +50,11 @@ if TYPE_CHECKING:
     from .authoring.refs import Ref as Ref
     from .authoring.statics import Static as Static
     from .authoring.tracing import trace as trace
+    from .authoring.volumes import config_map_volume as config_map_volume
+    from .authoring.volumes import empty_dir as empty_dir
+    from .authoring.volumes import ephemeral_volume as ephemeral_volume
+    from .authoring.volumes import pvc as pvc
+    from .authoring.volumes import secret_volume as secret_volume
     from .authoring.workflows import Workflow as Workflow
     from .deployment.deploying import deploy as deploy
     from .deployment.inspecting import inspect_run as inspect_run
@@ -60,6 +66,7 @@ _ERRORS = (
     "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TraceError",
 )  # fmt: skip
 _LOGGED = ("ClassificationMetrics", "Figure", "Html", "Markdown", "Metrics")
+_VOLUMES = ("config_map_volume", "empty_dir", "ephemeral_volume", "pvc", "secret_volume")
 _HOMES = {
     "Component": "grandpa_kfp.authoring.components",
     "File": "grandpa_kfp_runtime.values.files",
@@ -77,9 +84,11 @@ _HOMES = {
     "register_codec": "grandpa_kfp_runtime.values.codecs",
     "resolve": "grandpa_kfp.authoring.growing",
     "run": "grandpa_kfp.api",
+    "sync": "grandpa_kfp.sync",
     "trace": "grandpa_kfp.authoring.tracing",
     **dict.fromkeys(("log_artifact", "log_metric", "log_params"), "grandpa_kfp_runtime.context"),
     **dict.fromkeys(_LOGGED, "grandpa_kfp_runtime.logged.kinds"),
+    **dict.fromkeys(_VOLUMES, "grandpa_kfp.authoring.volumes"),
     **dict.fromkeys(_ERRORS, "grandpa_kfp_runtime.errors"),
 }
 
@@ -93,7 +102,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'grandpa_kfp' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(home), name)
+    module = import_module(home)
+    value = module if home == f"{__name__}.{name}" else getattr(module, name)
     globals()[name] = value
     return value
 

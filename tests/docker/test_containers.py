@@ -28,6 +28,7 @@ SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 FLOWS = """
 import os, sys, time
 from pathlib import Path
+from grandpa_kfp import empty_dir, ephemeral_volume
 
 @Node(env={"FLAVOUR": "sweet"})
 def about(n: int) -> dict:
@@ -59,6 +60,15 @@ def limits(n: int) -> list:
 @Node(memory="64Mi")
 def greedy(n: int) -> int:
     return len(bytearray(10**9)) + n
+
+@Node(shm="96Mi", disk="1Gi", labels={"team": "vision"}, cpu=("100m", "500m"), tolerations=["spot"],
+      volumes={"/ram": empty_dir("8Mi", memory=True), "/big": ephemeral_volume("1Gi")},
+      config_maps={"LEVEL": "settings/level"})
+def places(n: int) -> list:
+    sizes = [os.statvfs(path) for path in ("/dev/shm", "/ram")]
+    for path in ("/dev/shm/x", "/ram/x", "/big/x"):
+        Path(path).write_text("x")
+    return [size.f_frsize * size.f_blocks // 2**20 for size in sizes] + [os.environ["LEVEL"]]
 
 @Node(timeout_s=1)
 def slow(n: int) -> int:
@@ -118,6 +128,10 @@ def limits_flow(n: int = 1):
 @Workflow
 def greedy_flow(n: int = 1):
     return greedy(n)
+
+@Workflow
+def places_flow(n: int = 1):
+    return places(n)
 
 @Workflow
 def slow_flow(n: int = 1):
@@ -240,6 +254,17 @@ def test_a_container_has_the_rights_of_a_pod(project: Project, runtime_image: st
 def test_limits_are_the_containers_own(project: Project, runtime_image: str) -> None:
     """Half a CPU and 200 MiB, as the kernel tells the task."""
     assert ran(project, "limits_flow", runtime_image).value == [50_000, 200 * 2**20]
+
+
+def test_options_for_kubernetes_are_honoured_as_far_as_docker_can(
+    project: Project, runtime_image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shared memory and empty volumes of their size, config maps from the environment; one note tells the rest."""
+    monkeypatch.setenv("LEVEL", "debug")
+    ended = ran(project, "places_flow", runtime_image)
+    assert ended.value == [96, 8, "debug"]
+    (note,) = [line for line in ended.err.splitlines() if "left aside" in line]
+    assert note.endswith("left aside: ephemeral-storage, tolerations")
 
 
 def test_secrets_come_from_the_environment_and_stand_in_no_command_line(

@@ -15,8 +15,9 @@ NAMES = [
     "GrandpaError", "GraphError", "Html", "LoadError", "Markdown", "Metrics", "Node", "ObjectCorrupt",
     "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "Ref", "RunCancelled", "Static",
     "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TemplateParser",
-    "TraceError", "Workflow", "compile", "current", "deploy", "inspect_run", "launch", "log_artifact",
-    "log_metric", "log_params", "register_codec", "resolve", "run", "trace",
+    "TraceError", "Workflow", "compile", "config_map_volume", "current", "deploy", "empty_dir",
+    "ephemeral_volume", "inspect_run", "launch", "log_artifact", "log_metric", "log_params", "pvc",
+    "register_codec", "resolve", "run", "secret_volume", "sync", "trace",
 ]  # fmt: skip
 HEAVY = ["kfp", "kubernetes", "minio", "jinja2", "numpy", "click", "rich", "yaml", "zstandard", "cloudpickle"]
 
