@@ -17,16 +17,19 @@ from typing import Any, Literal
 
 from grandpa_kfp_compiler.graph import Code
 from grandpa_kfp_compiler.kfp import Compiled
+from grandpa_kfp_compiler.kfp.bootstrap import BOOTSTRAP_COMMAND
 from grandpa_kfp_compiler.kfp.sizes import (
     UPLOAD_LIMIT_BYTES,
     WORKFLOW_BUDGET_BYTES,
     WORKFLOW_LIMIT_BYTES,
     predict_workflow,
 )
-from grandpa_kfp_runtime.errors import DeployError, StoreDenied, StoreError, StoreUnavailable
+from grandpa_kfp_runtime.code.requirements import requirement_name
+from grandpa_kfp_runtime.contract import ENV_PACKAGES
+from grandpa_kfp_runtime.errors import ContainerError, DeployError, StoreDenied, StoreError, StoreUnavailable
 from grandpa_kfp_runtime.stores.base import key_of
 
-from .image import ImageFacts, facts_of
+from ..images.probe import Facts, check_contract, known_facts
 from .reaching import Reached
 from .server import Health, Server
 
@@ -54,18 +57,13 @@ def preflight(
 
     needs_store: something has to be written from here. write: try that, else only look.
     """
-    images = sorted({leaf.executor.image for leaf in compiled.pipeline.leaves()})
-    bootstrap = any("-c" in leaf.executor.command for leaf in compiled.pipeline.leaves())
+    images = _images(compiled)
     with ThreadPoolExecutor(max_workers=4) as pool:
         of_server = pool.submit(check_server, server)
         of_store = pool.submit(check_store, reached, needed=needs_store, write=write)
-        of_images = [(image, pool.submit(facts_of, image)) for image in images]
+        of_images = [(image, pool.submit(known_facts, image.name)) for image in images]
         findings = [of_server.result(), of_store.result()]
-        findings += [
-            finding
-            for image, facts in of_images
-            for finding in check_image(image, facts.result(), code, bootstrap=bootstrap)
-        ]
+        findings += [finding for image, facts in of_images for finding in check_image(image, facts.result(), code)]
     return [*findings, *check_sizes(compiled)]
 
 
@@ -110,42 +108,71 @@ def check_store(reached: Reached, *, needed: bool, write: bool = True) -> Findin
         return Finding("error", "store", str(error))
 
 
-def check_image(image: str, facts: ImageFacts, code: Code, *, bootstrap: bool = False) -> list[Finding]:
-    """The image's Python and distributions against those that the code was packed with."""
-    if facts.python and facts.python != code.python:
-        advice = f"use an image of Python {code.python}, or deploy from Python {facts.python}"
-        told = f"{image} has Python {facts.python} and the code was packed by {code.python}: {advice}"
-        return [Finding("error", "image", told)]
+@dataclass(frozen=True, slots=True)
+class UsedImage:
+    """An image that tasks run in. installs: names of the packages that they ask for; bootstrap: and the runtime."""
+
+    name: str
+    installs: frozenset[str] = frozenset()
+    bootstrap: bool = False
+
+
+def _images(compiled: Compiled) -> list[UsedImage]:
+    installs: dict[str, set[str]] = {}
+    for leaf in compiled.pipeline.leaves():
+        asked = json.loads(dict(leaf.executor.env).get(ENV_PACKAGES, "[]"))
+        installs.setdefault(leaf.executor.image, set()).update(map(requirement_name, asked))
+    bootstrap = any(leaf.executor.command == BOOTSTRAP_COMMAND for leaf in compiled.pipeline.leaves())
+    return [UsedImage(name, frozenset(found), bootstrap) for name, found in sorted(installs.items())]
+
+
+def check_image(image: UsedImage, facts: Facts, code: Code) -> list[Finding]:
+    """The image's runtime, Python and distributions against what the code was packed with."""
     if not facts.python:
-        return [Finding("ok", "image", f"{image} is not known here; its tasks check their Python when they start")]
+        return [Finding("ok", "image", f"{image.name} is not known here; its tasks check themselves when they start")]
+    if facts.distributions is not None and (problem := _runtime_problem(image, facts)):
+        return [Finding("error", "image", problem)]
+    manifest = _manifest(code)
+    if facts.python != code.python and (values := manifest.get("values")):
+        told = f"{image.name} has Python {facts.python} and {_some(values)}, which travels by value, was packed by "
+        advice = f"use an image of Python {code.python}, or deploy from Python {facts.python}"
+        return [Finding("error", "image", f"{told}{code.python}: {advice}")]
     if facts.distributions is None:
-        return [Finding("ok", "image", f"{image} has Python {facts.python}")]
-    return [_distributions(image, facts.distributions, needed_by(code), facts.python, bootstrap)]
+        return [Finding("ok", "image", f"{image.name} has Python {facts.python}")]
+    return [_distributions(image, facts, manifest.get("distributions", {}))]
 
 
-def _distributions(
-    image: str, there: Mapping[str, str], needed: Mapping[str, str], python: str, bootstrap: bool
-) -> Finding:
-    have = {_normal(name): version for name, version in there.items()}
+def _runtime_problem(image: UsedImage, facts: Facts) -> str:
+    if image.bootstrap:
+        return "" if facts.pip else f"{image.name} has no pip, which --bootstrap needs: use another Python image"
+    try:
+        check_contract(image.name, facts)
+    except ContainerError as error:
+        return f"{error}, or compile with --bootstrap"
+    return ""
+
+
+def _distributions(image: UsedImage, facts: Facts, needed: Mapping[str, str]) -> Finding:
+    have = {_normal(name): version for name, version in (facts.distributions or {}).items()}
+    needed = {name: version for name, version in needed.items() if _normal(name) not in image.installs}
     missing = [name for name in needed if _normal(name) not in have]
     other = [
         f"{name} {have[_normal(name)]} (here {version})"
         for name, version in needed.items()
         if version and have.get(_normal(name), version) != version
     ]
-    if missing and not bootstrap:
-        told = f"{image} lacks {_some(missing)}, which the code imports: use an image that has it, or --bootstrap"
-        return Finding("warning", "image", told)
+    if missing:
+        told = f"{image.name} lacks {_some(missing)}, which the code imports: name it in packages=, or use an image "
+        return Finding("warning", "image", f"{told}that has it")
     if other:
-        return Finding("warning", "image", f"{image} has other versions than here: {_some(other)}")
-    return Finding("ok", "image", f"{image} has Python {python} and all that the code imports")
+        return Finding("warning", "image", f"{image.name} has other versions than here: {_some(other)}")
+    return Finding("ok", "image", f"{image.name} has Python {facts.python} and all that the code imports")
 
 
-def needed_by(code: Code) -> dict[str, str]:
-    """The distributions that the code imports, with the versions it was packed with."""
+def _manifest(code: Code) -> dict[str, Any]:
     with zipfile.ZipFile(io.BytesIO(code.zip)) as archive:
         manifest: dict[str, Any] = json.loads(archive.read(_MANIFEST))
-    return {str(name): str(version) for name, version in manifest.get("distributions", {}).items()}
+    return manifest
 
 
 def check_sizes(compiled: Compiled) -> list[Finding]:

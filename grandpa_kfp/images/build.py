@@ -96,8 +96,8 @@ def python_note(built: Built) -> str:
     if built.python == _minor():
         return ""
     return (
-        f"{built.tag} runs Python {built.python} and this is Python {_minor()}: code is packed for one minor version, "
-        f"so compile with Python {built.python}, or take a base with {_minor()}"
+        f"{built.tag} runs Python {built.python} and this is Python {_minor()}: modules run on both, but nodes that "
+        f"travel by value (lambdas, notebooks) need Python {built.python} to compile, or a base with {_minor()}"
     )
 
 

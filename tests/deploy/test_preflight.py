@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import here
 
 from grandpa_kfp.compiling import packed
-from grandpa_kfp.deployment import image as image_module
-from grandpa_kfp.deployment.image import ImageFacts, facts_of
-from grandpa_kfp.deployment.preflight import check_image, check_sizes, check_store, needed_by
+from grandpa_kfp.deployment.preflight import UsedImage, check_image, check_sizes, check_store
 from grandpa_kfp.deployment.reaching import Reached, reach_store
+from grandpa_kfp.images import docker as docker_module
+from grandpa_kfp.images.probe import Facts, known_facts
 from grandpa_kfp.loading import load_target
 from grandpa_kfp_compiler.graph import Code
 from grandpa_kfp_compiler.kfp import CompileOptions, compile_graph
+from grandpa_kfp_runtime.code.payload import write_zip
+from grandpa_kfp_runtime.contract import CONTRACT
 from grandpa_kfp_runtime.errors import StoreError, StoreUnavailable
 from grandpa_kfp_runtime.stores.memory import MemoryStore
 
@@ -33,49 +39,74 @@ def code(tmp_path: Path) -> Code:
     return made
 
 
-def test_an_image_of_another_python_is_an_error(code: Code) -> None:
-    (finding,) = check_image("team/img:1", ImageFacts("2.7"), code)
-    assert (finding.level, "has Python 2.7 and the code was packed by" in finding.text) == ("error", True)
+IMAGE = UsedImage("team/img:1")
+
+
+def facts(python: str, distributions: dict[str, str] | None, **changes: Any) -> Facts:
+    """Of an image with the runtime in it."""
+    return Facts(**{"python": python, "distributions": distributions, "contract": CONTRACT, "pip": True, **changes})
+
+
+def test_an_image_of_another_python_is_an_error_where_code_travels_by_value(code: Code) -> None:
+    """All else is source, and runs on it."""
+    (finding,) = check_image(IMAGE, Facts("2.7"), code)
+    assert finding.level == "ok"
+    manifest = json.dumps({"values": ["scaled"], "distributions": {}}).encode()
+    by_value = replace(code, zip=write_zip({"__grandpa__/manifest.json": manifest}))
+    (finding,) = check_image(IMAGE, Facts("2.7"), by_value)
+    assert (finding.level, "has Python 2.7 and scaled, which travels by value" in finding.text) == ("error", True)
 
 
 def test_an_image_without_a_package_is_a_warning(code: Code) -> None:
-    (finding,) = check_image("team/img:1", ImageFacts(code.python, {"minio": "7.2"}), code)
+    (finding,) = check_image(IMAGE, facts(code.python, {"minio": "7.2"}), code)
     assert (finding.level, "lacks numpy, which the code imports" in finding.text) == ("warning", True)
 
 
 def test_an_image_with_another_version_names_both(code: Code) -> None:
-    here_version = needed_by(code)["numpy"]
-    (finding,) = check_image("team/img:1", ImageFacts(code.python, {"NumPy": "1.0"}), code)
+    here_version = metadata.version("numpy")
+    (finding,) = check_image(IMAGE, facts(code.python, {"NumPy": "1.0"}), code)
     assert (finding.level, finding.text) == (
         "warning",
         f"team/img:1 has other versions than here: numpy 1.0 (here {here_version})",
     )
-    (right,) = check_image("team/img:1", ImageFacts(code.python, {"numpy": here_version}), code)
+    (right,) = check_image(IMAGE, facts(code.python, {"numpy": here_version}), code)
     assert right.level == "ok"
 
 
-def test_bootstrap_installs_what_is_missing(code: Code) -> None:
-    (finding,) = check_image("team/img:1", ImageFacts(code.python, {}), code, bootstrap=True)
+def test_packages_that_tasks_install_are_not_missed(code: Code) -> None:
+    (finding,) = check_image(UsedImage("team/img:1", frozenset({"numpy"})), facts(code.python, {}), code)
     assert finding.level == "ok"
+
+
+def test_an_image_needs_the_runtime_or_for_bootstrap_pip(code: Code) -> None:
+    (finding,) = check_image(IMAGE, facts(code.python, {}, contract=0), code)
+    assert (finding.level, "no runtime of ours" in finding.text, "--bootstrap" in finding.text) == ("error", True, True)
+    bare = UsedImage("python:3.12-slim", frozenset({"numpy"}), bootstrap=True)
+    assert check_image(bare, facts(code.python, {}, contract=0), code)[0].level == "ok"
+    (finding,) = check_image(bare, facts(code.python, {}, contract=0, pip=False), code)
+    assert (finding.level, "has no pip" in finding.text) == ("error", True)
 
 
 def test_a_local_image_is_asked_and_another_is_known_by_its_tag(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stand-in for docker: it has one image, and runs its Python."""
+    """A stand-in for docker: it has two images, and runs the Python of one."""
     docker = tmp_path / "docker"
     docker.write_text(
         "#!/bin/sh\n"
-        'case "$1 $2" in\n'
-        '"image inspect") [ "$5" = there:1 ] && echo sha256:1 ;;\n'
-        '"run --rm") echo \'{"python": "3.9", "distributions": {"numpy": "1.26"}}\' ;;\n'
-        "esac\n"
+        'if [ "$1 $2" = "image inspect" ]; then\n'
+        '  case "$3" in *there*) echo \'[{"Id": "1", "Size": 1}]\' ;; *) echo "No such image" >&2; exit 1 ;; esac\n'
+        'else case "$*" in\n'
+        "  *odd-there*) echo hello ;;\n"
+        '  *) echo \'{"python": "3.9", "distributions": {"numpy": "1.26"}}\' ;;\n'
+        "esac; fi\n"
     )
     docker.chmod(0o755)
-    monkeypatch.setattr(image_module.shutil, "which", lambda name: str(docker))
-    assert facts_of("there:1") == ImageFacts("3.9", {"numpy": "1.26"})
-    assert facts_of("python:3.12-slim") == ImageFacts("3.12")
-    assert facts_of("registry:5000/team/img:1") == ImageFacts()
+    monkeypatch.setattr(docker_module.shutil, "which", lambda name: str(docker))
+    assert known_facts("there:1") == Facts("3.9", distributions={"numpy": "1.26"})
+    assert known_facts("odd-there:1-py3.11") == Facts("3.11")
+    assert known_facts("python:3.12-slim") == Facts("3.12")
+    assert known_facts("registry:5000/team/img:1") == Facts()
 
 
 def test_a_store_that_is_not_reached_is_an_error_only_where_it_is_needed() -> None:

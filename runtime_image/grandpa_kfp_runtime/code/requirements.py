@@ -53,6 +53,15 @@ def read_requirement(text: str) -> str:
     return " ".join((str(found), *(f"--hash={item}" for item in hashes)))
 
 
+def requirement_name(text: str) -> str:
+    """The normal name of what a requirement asks for.
+
+    >>> requirement_name("Scikit_Learn[all]>=1.4 --hash=sha256:00")
+    'scikit-learn'
+    """
+    return re.sub(r"[-_.]+", "-", _parsed(text).name).lower()
+
+
 def _parsed(text: str) -> Requirement:
     from packaging.requirements import InvalidRequirement, Requirement
 
