@@ -98,8 +98,8 @@ def _facts(schema_title: str, value: Any, facts: Mapping[str, Json]) -> Mapping[
     from ..logged.checks import to_json_number
     from ..logged.kinds import CLASSIFICATION, METRICS, ClassificationMetrics, Metrics
 
-    if schema_title == METRICS:
-        numbers = value if isinstance(value, Metrics) else Metrics(value)
+    if schema_title == METRICS:  # a value that is none, whatever its annotation says, has nothing to compare
+        numbers = value if isinstance(value, Metrics) else {}
         return {name: to_json_number(number) for name, number in numbers.items()}
     if schema_title == CLASSIFICATION and isinstance(value, ClassificationMetrics):
         return {**facts, **value.metadata()}
