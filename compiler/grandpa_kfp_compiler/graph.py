@@ -171,6 +171,10 @@ class Options:
                 chosen[name] = mine
         return Options(**chosen)
 
+    def surroundings(self) -> Options:
+        """What of them another task needs, to run wherever this one can and to read what it reads."""
+        return Options(**{name: getattr(self, name) for name in _SURROUNDINGS})
+
     def chosen(self) -> Iterator[tuple[str, Any]]:
         """The options that are set, by name."""
         for name in OPTION_NAMES:
@@ -181,6 +185,10 @@ class Options:
 
 OPTION_NAMES = tuple(item.name for item in fields(Options))
 NO_OPTIONS = Options()
+_SURROUNDINGS = (
+    "image", "packages", "index_url", "image_pull_secrets", "node_selector", "tolerations", "affinity", "labels",
+    "annotations",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

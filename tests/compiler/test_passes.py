@@ -25,6 +25,8 @@ from grandpa_kfp_compiler.graph import (
     leaves,
 )
 from grandpa_kfp_compiler.kfp.fan_in import inline_limits, limit_for
+from grandpa_kfp_compiler.options.placement import Toleration
+from grandpa_kfp_compiler.options.volumes import Pvc
 from grandpa_kfp_compiler.passes import PASSES, run_passes
 from grandpa_kfp_compiler.passes.builtins import FILL, GATHER, IDENTITY, JOIN
 from grandpa_kfp_compiler.passes.gather_inputs import gather_inputs
@@ -71,6 +73,19 @@ def test_the_result_task_takes_a_free_name_and_the_image_of_what_it_reads() -> N
     added = after.operations[-1]
     assert isinstance(added, Call)
     assert (added.id, added.options.image) == ("result-2", "registry/numpy:1")
+
+
+def test_a_task_that_is_added_runs_wherever_the_one_that_it_reads_can() -> None:
+    """On its nodes, with what its image is pulled with; without its volumes, secrets, GPUs."""
+    place = {
+        "node_selector": (("zone", "a"),), "tolerations": (Toleration("spot", "Exists"),), "labels": (("team", "x"),),
+        "image_pull_secrets": ("registry",), "image": "registry/numpy:1",
+    }  # fmt: skip
+    load = with_options(call("load", LOAD), gpu=1, volumes=(("/data", Pvc("datasets")),), env=(("A", "1"),), **place)
+    after = result_task(graph(load, result=TaskOutput("load", path=(0,))))
+    added = after.operations[-1]
+    assert isinstance(added, Call)
+    assert dict(added.options.chosen()) == place
 
 
 def test_a_workflow_without_a_value_gets_no_result() -> None:

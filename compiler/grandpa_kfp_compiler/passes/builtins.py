@@ -40,15 +40,11 @@ def is_builtin(node: PythonNode) -> bool:
 
 
 def options_like(graph: Graph, tasks: Iterable[str]) -> Options:
-    """Where a builtin must run to understand what these tasks made: the first own image among theirs."""
+    """Where a builtin must run to understand what these tasks made: as the first with an own image among them."""
     wanted = set(tasks)
-    for operation in graph.operations:
-        if operation.id not in wanted or not isinstance(operation, Call):
-            continue
-        own = operation.options
-        if own.image is not None or own.packages:
-            return Options(image=own.image, packages=own.packages)
-    return NO_OPTIONS
+    calls = [item for item in graph.operations if item.id in wanted and isinstance(item, Call)]
+    own = [call for call in calls if call.options.image is not None or call.options.packages]
+    return next((call.options.surroundings() for call in (*own, *calls)), NO_OPTIONS)
 
 
 def free_id(graph: Graph, name: str) -> str:

@@ -128,8 +128,7 @@ class _Gathering:
     def _options(self, values: list[Value], owner: Call | Instance) -> Options:
         """What reads the values needs what the owner needs to read them."""
         if isinstance(owner, Call):
-            wanted = owner.options
-            return Options(image=wanted.image, packages=wanted.packages, memory=wanted.memory)
+            return replace(owner.options.surroundings(), memory=owner.options.memory)
         return options_like(self.graph, (value.task for value in values if isinstance(value, TaskOutput)))
 
     def _add(
