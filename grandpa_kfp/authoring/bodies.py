@@ -203,7 +203,15 @@ def call_path(call: FreeCall) -> str:
     while at is not None and len(names) < 64:
         names.append(at.name)
         at = at.parent
-    names.reverse()
+    return path_text(names[::-1])
+
+
+def path_text(names: list[str]) -> str:
+    """Names from the outside in, a repeating end shown once.
+
+    >>> path_text(["flow", "ping", "pong", "ping", "pong", "ping", "pong"])
+    'ping → pong → ping → ...'
+    """
     for period in range(1, len(names) // 3 + 1):
         tail = names[-period:]
         if names[-2 * period : -period] == tail and names[-3 * period : -2 * period] == tail:

@@ -61,7 +61,7 @@ def resolve_all(promises: Sequence[Promise], *, max_tasks: int | None = None) ->
         _refuse_traced(promise)
     current = recorder.get()
     if not isinstance(current, Body):  # nobody waits above, or a trace, whose own Refs were refused
-        return Evaluation(0, Counter(max_tasks or _max_tasks())).values(promises)
+        return Evaluation(0, Counter(max_tasks or most_tasks())).values(promises)
     if current.depth >= MAX_WAITING:
         raise TaskError(
             f"{here()}: {MAX_WAITING} bodies wait for each other in nested .resolve() calls, the innermost is "
@@ -94,7 +94,8 @@ def _refuse_traced(promise: Promise) -> None:
     )
 
 
-def _max_tasks() -> int:
+def most_tasks() -> int:
+    """How many bodies may run in one evaluation, or how many tasks a run may grow by."""
     text = os.environ.get("GRANDPA_MAX_TASKS", "")
     return int(text) if text.isdigit() and int(text) > 0 else MAX_TASKS
 
@@ -125,7 +126,7 @@ class WorkflowRef(Ref[T]):
 
         call = self._origin
         assert isinstance(call, WorkflowCall)
-        return run(call.workflow, Evaluation(0, Counter(_max_tasks())).parameters(call), **options)
+        return run(call.workflow, Evaluation(0, Counter(most_tasks())).parameters(call), **options)
 
 
 def call_workflow(workflow: WorkflowFunction[..., Any], values: Mapping[str, Any], where: str) -> WorkflowRef[Any]:

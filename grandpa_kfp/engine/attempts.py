@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
 
 from .dispatch import Dispatcher, Executor
+from .growth import Growth
 from .ledger import Ledger, Policy, one_line
 from .timers import Timer, Timers
 
@@ -25,7 +26,7 @@ class Body(Protocol):
         ...
 
     def run(self, task: int, attempt: int) -> Any:
-        """Run one attempt; what it returns goes to `publish`. Raises whatever the task raises."""
+        """Run one attempt; what it returns goes to `publish`, if it is no `Growth`. Raises whatever the task raises."""
         ...
 
     def publish(self, task: int, result: Any) -> Mapping[str, str]:
@@ -56,6 +57,7 @@ class Attempts:
         self._ledger = ledger
         self._timers = timers
         self._lock = threading.Lock()
+        self._growing: dict[int, Growth] = {}
         body.connect(ledger)
 
     def connect(self, dispatcher: Dispatcher, executor: Executor) -> None:
@@ -65,6 +67,9 @@ class Attempts:
 
     def work(self, task: int) -> int | None:
         """Run one attempt of the task; returns the task that this lane runs next."""
+        growth = self._growing.get(task)
+        if growth is not None:
+            return self._go_on(task, growth)
         ledger = self._ledger
         policy = ledger.policies[task]
         attempt = ledger.begun(task)
@@ -76,16 +81,36 @@ class Attempts:
             claimed = self._claim(timer)
             if not claimed:
                 return None  # given up; another lane has taken this one's place
-            outputs = self._body.publish(task, result)
+            outputs = None if type(result) is Growth else self._body.publish(task, result)
         except BaseException as error:
             if not claimed and not self._claim(timer):
                 return None
             return self._fail(task, attempt, error, time.perf_counter() - begun)
-        duration_s = time.perf_counter() - begun
-        if ledger.closed:
+        if outputs is None:
+            self._growing[task] = result
+            return self._go_on(task, result)
+        return self._succeed(task, time.perf_counter() - begun, outputs)
+
+    def _go_on(self, task: int, growth: Growth) -> int | None:
+        """A grown task, whose body has ended, or tasks of which have: it becomes more tasks, or ends as well."""
+        try:
+            extension = growth.more()
+            if extension is not None:
+                return self._dispatcher.grew(lambda schedule: growth.host.extend(schedule, task, growth, extension))
+            outputs = growth.host.gather(task, growth)
+        except BaseException as error:
+            return self._fail(task, self._ledger.runs[task].attempts, error, self._since_start_s(task), again=False)
+        del self._growing[task]
+        return self._succeed(task, self._since_start_s(task), outputs)
+
+    def _since_start_s(self, task: int) -> float:
+        return max(0.0, time.time() - self._ledger.runs[task].started)
+
+    def _succeed(self, task: int, duration_s: float, outputs: Mapping[str, str]) -> int | None:
+        if self._ledger.closed:
             return None
         self._body.ended(task)
-        ledger.succeeded(task, duration_s, outputs)
+        self._ledger.succeeded(task, duration_s, outputs)
         return self._dispatcher.done(task)
 
     def _watch(self, task: int, attempt: int, policy: Policy) -> Timer:
@@ -111,10 +136,12 @@ class Attempts:
         timer.cancel()
         return first
 
-    def _fail(self, task: int, attempt: int, error: BaseException, duration_s: float) -> int | None:
+    def _fail(
+        self, task: int, attempt: int, error: BaseException, duration_s: float, *, again: bool = True
+    ) -> int | None:
         if self._ledger.closed:
             return None
-        wait_s = self._ledger.retried(task, one_line(error), duration_s)
+        wait_s = self._ledger.retried(task, one_line(error), duration_s, again=again)
         if wait_s is not None:
             self._timers.after(wait_s, lambda: self._dispatcher.resume(task))
             return self._dispatcher.paused(task)

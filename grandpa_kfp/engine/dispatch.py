@@ -132,6 +132,19 @@ class Dispatcher:
                 self._stop()
             return self._next()
 
+    def grew(self, extend: Callable[[Schedule], list[int]]) -> int | None:
+        """A task's body has ended, and the task goes on as others. Returns as `done` does.
+
+        extend: adds them to the schedule, which it alone uses meanwhile, and says which are ready. What it raises
+        passes through, and the task runs on.
+        """
+        with self._lock:
+            if not self._stopped:
+                ready = extend(self._schedule)
+                self._done += 1
+                self._tell_ready(ready)
+            return self._next()
+
     def paused(self, task: int) -> int | None:
         """The task's lane is free though the task has not ended: it waits for `resume`. Returns as `done` does."""
         with self._lock:

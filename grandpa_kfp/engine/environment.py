@@ -52,17 +52,26 @@ enter = _GATE.enter
 leave = _GATE.leave
 
 
-def settings(wanted: Sequence[Mapping[str, str]]) -> list[Setting] | None:
-    """For each task the variables that hold while it runs; None when no task wants any.
+def settings(wanted: Sequence[Mapping[str, str]]) -> list[Setting]:
+    """For each task the variables that hold while it runs.
 
     >>> settings([{"A": "1", "B": "2"}, {"B": "3"}, {}])
     [(('A', '1'), ('B', '2')), (('A', '1'), ('B', '3')), (('A', '1'),)]
     """
     if not any(wanted):
-        return None
+        return [()] * len(wanted)
     values: dict[str, set[str]] = {}
     for env in wanted:
         for name, value in env.items():
             values.setdefault(name, set()).add(value)
     common = {name: next(iter(found)) for name, found in values.items() if len(found) == 1}
     return [tuple(sorted({**common, **env}.items())) for env in wanted]
+
+
+def merged(setting: Setting, more: Setting | None) -> Setting:
+    """The setting with more variables, which win.
+
+    >>> merged((("A", "1"), ("B", "2")), (("B", "3"),))
+    (('A', '1'), ('B', '3'))
+    """
+    return tuple(sorted({**dict(setting), **dict(more)}.items())) if more else setting

@@ -50,6 +50,18 @@ class TaskStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TaskGrew(Event):
+    """The task's body has returned calls of nodes, which are tasks now; it ends when they have.
+
+    children: the new tasks, in the order of the calls, each with those of them that it waits for. A `map` grows
+    several times, a few elements at a time.
+    """
+
+    task: str
+    children: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class TaskFinished(Event):
     """outputs: handles by name, empty where the run is not recorded."""
 

@@ -12,26 +12,31 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from grandpa_kfp_compiler.bind import Bound, bind
-from grandpa_kfp_compiler.graph import Call, Constant, Graph, PythonNode, TaskOutput, Value
+from grandpa_kfp_compiler.graph import RESULT, Call, Constant, Graph, TaskOutput, Value
 from grandpa_kfp_runtime.context import TaskContext, put
 from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
 from grandpa_kfp_runtime.logged.outputs import note_outputs
 from grandpa_kfp_runtime.logged.task_log import TaskLog
+from grandpa_kfp_runtime.recording import TaskBody
 from grandpa_kfp_runtime.redaction import Redactor
 from grandpa_kfp_runtime.task import call as run_call
-from grandpa_kfp_runtime.task import perform
+from grandpa_kfp_runtime.task import perform, split_outputs
 from grandpa_kfp_runtime.values.codecs import summary
 
+from ..authoring.bodies import path_text
 from . import environment
-from .ledger import Ledger, Policy
+from .growth import AS_IT_IS, Extension, Growth, Parts, Scope, TaskTable, as_bound, extend
+from .ledger import Ledger
 from .plan import Plan
 from .reports import Failing, failure
-from .run import Run, TaskRun
+from .run import Run
+from .scheduler import Schedule
 from .scratch import Scratch
 from .targets import Targets
 from .task_logs import ThreadLog
@@ -72,24 +77,22 @@ class GraphTasks:
     ) -> None:
         self._run = run
         self._graph = graph
-        self._plan = plan
+        self._table = TaskTable(run, plan)
         self._supplies = supplies
         self._wanted = wanted
         self._context = contextvars.copy_context()  # what the caller set holds in tasks too, and none leaks
         self._attempts: dict[int, _Attempt] = {}
-        env = [dict(item.options.env or ()) for item in plan.calls]
-        self._settings = environment.settings(env)
-        self.runs = tuple([TaskRun(item.id, item.where) for item in plan.calls])
-        self.policies = [policy(item) for item in plan.calls]
+        self.runs, self.policies = self._table.runs, self._table.policies
 
     # --- Body --------------------------------------------------------------------------------------
 
     def connect(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def run(self, task: int, attempt: int) -> dict[str, Any]:
-        call, bound = self._plan.calls[task], self._plan.bounds[task]
-        context = TaskContext(self._run.id, call.id, attempt, open_log=lambda: self._open_log(task, attempt, call))
+    def run(self, task: int, attempt: int) -> dict[str, Any] | Growth:
+        table = self._table
+        call, bound, scope, name = table.calls[task], table.bounds[task], table.scopes[task], table.runs[task].id
+        context = TaskContext(self._run.id, name, attempt, open_log=lambda: self._open_log(task, attempt, call))
         if attempt > 1:
             self._attempts[task].context.close()
         under_way = self._attempts[task] = _Attempt(context)
@@ -97,19 +100,21 @@ class GraphTasks:
         begun = time.perf_counter()
         try:
             again = self.policies[task].retries > 0
-            values = under_way.inputs = self._inputs(bound, context, again=again)
+            values = under_way.inputs = self._inputs(bound, context, scope.prefix, again=again)
             if call.options.verbose:
-                _say(call, f"attempt {attempt}: {_listed(values)}")
-            load = self._supplies.code.load
-            outputs: dict[str, Any] = self._context.copy().run(_perform, context, call.node.key, bound, values, load)
+                _say(name, f"attempt {attempt}: {_listed(values)}")
+            outputs: dict[str, Any] | Growth = self._context.copy().run(
+                _perform, context, call.node.key, bound, values, self._load(scope), partial(self._grown, task)
+            )
             if call.options.verbose:
-                _say(call, f"{_listed(outputs)} after {time.perf_counter() - begun:.3f} s")
+                shown = "more calls" if isinstance(outputs, Growth) else _listed(outputs)
+                _say(name, f"{shown} after {time.perf_counter() - begun:.3f} s")
             return outputs
         finally:
             self._leave(under_way)
 
     def publish(self, task: int, result: Mapping[str, Any]) -> Mapping[str, str]:
-        handles = self._supplies.values.publish(self._plan.calls[task].id, result)
+        handles = self._supplies.values.publish(self._table.runs[task].id, result)
         note_outputs(self._attempts[task].context.log, result, handles, {})
         return handles
 
@@ -117,12 +122,12 @@ class GraphTasks:
         under_way = self._attempts[task]
         running = isinstance(error, TaskTimeout)
         return failure(
-            Failing.of(self._plan.calls[task]),
+            self._failing(task),
             self._run.id,
             attempt,
             error,
             inputs=under_way.inputs,
-            handles=self._handles(self._plan.bounds[task]),
+            handles=self._handles(self._table.bounds[task], self._table.scopes[task].prefix),
             root=self._supplies.root,
             frame=sys._current_frames().get(under_way.thread) if running else None,
         )
@@ -138,10 +143,48 @@ class GraphTasks:
             if log is not None:
                 self._ledger.logged(task, log.logged())
             under_way.context.close()
-        values = self._supplies.values
-        for _, leaf in self._plan.bounds[task].sources:
-            if type(leaf) is TaskOutput:
-                values.used(leaf.task, leaf.output)
+        self._release(self._table.bounds[task], self._table.scopes[task].prefix)
+        self._table.forget(task)
+
+    # --- growing -----------------------------------------------------------------------------------
+
+    def extend(self, schedule: Schedule, task: int, growth: Growth, extension: Extension) -> list[int]:
+        ready = extend(self._table, schedule, self._ledger, task, growth, extension)
+        prefix = growth.scope.prefix
+        self._supplies.values.expect({(prefix + of, name): uses for (of, name), uses in extension.plan.uses.items()})
+        return ready
+
+    def gather(self, task: int, growth: Growth) -> Mapping[str, str]:
+        first = growth.results[0] if growth.results else None
+        prefix, id_ = growth.scope.prefix, self._table.runs[task].id
+        if isinstance(first, TaskOutput) and growth.outputs == (RESULT,):
+            self._supplies.values.share(id_, RESULT, prefix + first.task, first.output)
+            handle = self._run.tasks[prefix + first.task].outputs.get(first.output)
+            return {} if handle is None else {RESULT: handle}
+        context, load = self._attempts[task].context, self._load(growth.scope)
+        made = [self._argument(as_bound(result), context, prefix, load) for result in growth.results]
+        value = [item for part in made for item in part] if growth.listed else made[0]
+        return self.publish(task, split_outputs(value, growth.outputs))
+
+    def _grown(self, task: int, result: Any, body: TaskBody) -> Growth | None:
+        """What a task goes on as whose body returned that; None where it is its result."""
+        if not body.calls:
+            return None
+        from ..authoring.grown import graph_of_result
+
+        call = self._table.calls[task]
+        graph = graph_of_result(result, body.calls, body=call.node.name)
+        if graph is None:
+            return None
+        return Growth(self, call.node.outputs, self._parts(task, iter([(graph, 0)])), listed=False)
+
+    def _parts(self, task: int, parts: Parts) -> Parts:
+        """Lets go of the inputs before the first: the attempt is known to count then, and needs them no more."""
+        under_way = self._attempts[task]
+        under_way.inputs = {}
+        self._release(self._table.bounds[task], self._table.scopes[task].prefix)
+        self._table.forget_inputs(task)
+        yield from parts
 
     # --- Work --------------------------------------------------------------------------------------
 
@@ -160,23 +203,15 @@ class GraphTasks:
 
     def _value(self, name: str, value: Value) -> Any:
         """One output of the workflow: the argument that a task would receive for it."""
-        call = Call(name, _RESULT, (value,))
+        call = Call(name, AS_IT_IS, (value,))
         bound = bind(
             call, {item.id: item for item in self._graph.instances}, {p.name: p for p in self._graph.parameters}
         )
         context = TaskContext(self._run.id, name, folder=self._files())
-        inputs = self._inputs(bound, context, again=False)
-        load = self._supplies.code.load
         try:
-            return run_call(
-                _RESULT.key, bound.interface, inputs, lambda key: _same if key == _RESULT.key else load(key)
-            )
+            return self._argument(bound, context, "", self._supplies.code.load)
         except TaskError as error:
             raise TaskError(f"{self._graph.name} ({self._graph.where}): its result: {error}") from error
-        finally:
-            for _, leaf in bound.sources:
-                if type(leaf) is TaskOutput:
-                    self._supplies.values.used(leaf.task, leaf.output)
 
     def _handle(self, name: str, value: Value, made: Any) -> str:
         if isinstance(value, TaskOutput) and not value.path and value.task in self._run.tasks:
@@ -188,33 +223,68 @@ class GraphTasks:
 
     # --- one attempt -------------------------------------------------------------------------------
 
+    def _failing(self, task: int) -> Failing:
+        table = self._table
+        failing = replace(Failing.of(table.calls[task]), id=table.runs[task].id)
+        above = table.scopes[task].parent
+        return failing if above < 0 else replace(failing, called_by=path_text(table.path(above)))
+
+    def _load(self, scope: Scope) -> Callable[[str], Any]:
+        load, targets = self._supplies.code.load, scope.targets
+        if targets is None:
+            return load
+
+        def find(key: str) -> Any:
+            target = targets.get(key)
+            return load(key) if target is None else target
+
+        return find
+
+    def _argument(self, bound: Bound, context: TaskContext, prefix: str, load: Callable[[str], Any]) -> Any:
+        """What a task bound so would receive as its only argument; one use of all that it is made of."""
+        inputs = self._inputs(bound, context, prefix, again=False)
+        try:
+            return run_call(
+                AS_IT_IS.key, bound.interface, inputs, lambda key: _same if key == AS_IT_IS.key else load(key)
+            )
+        finally:
+            self._release(bound, prefix)
+
+    def _release(self, bound: Bound, prefix: str) -> None:
+        """A consumer of these has ended."""
+        for _, leaf in bound.sources:
+            if type(leaf) is TaskOutput:
+                self._supplies.values.used(prefix + leaf.task, leaf.output)
+            elif type(leaf) is Constant:
+                self._supplies.values.used_constant(leaf)
+
     def _open_log(self, task: int, attempt: int, call: Call) -> TaskLog:
         redactor = Redactor.from_environment([name for name, _ in call.options.secrets or ()])
         return ThreadLog(lambda take: self._ledger.logs(task, attempt, take), self._supplies.values, redactor).log
 
-    def _inputs(self, bound: Bound, context: TaskContext, *, again: bool) -> dict[str, Any]:
+    def _inputs(self, bound: Bound, context: TaskContext, prefix: str, *, again: bool) -> dict[str, Any]:
         values = self._supplies.values
         inputs: dict[str, Any] = {}
         for name, leaf in bound.sources:
             if isinstance(leaf, TaskOutput):
-                inputs[name] = values.fetch(leaf.task, leaf.output, again=again, scratch=context.scratch_dir)
+                inputs[name] = values.fetch(prefix + leaf.task, leaf.output, again=again, scratch=context.scratch_dir)
             else:
                 constant = leaf if isinstance(leaf, Constant) else self._supplies.parameters[leaf.name]
                 inputs[name] = values.constant(constant, name, scratch=context.scratch_dir)
         return inputs
 
-    def _handles(self, bound: Bound) -> dict[str, str]:
+    def _handles(self, bound: Bound, prefix: str) -> dict[str, str]:
         """The handles of a task's inputs, where the tasks that made them were recorded."""
         found = {}
         for name, leaf in bound.sources:
-            maker = self._run.tasks.get(leaf.task) if isinstance(leaf, TaskOutput) else None
+            maker = self._run.tasks.get(prefix + leaf.task) if isinstance(leaf, TaskOutput) else None
             if maker is not None and isinstance(leaf, TaskOutput) and leaf.output in maker.outputs:
                 found[name] = maker.outputs[leaf.output]
         return found
 
     def _enter(self, task: int, under_way: _Attempt) -> None:
-        if self._settings is not None and self._settings[task]:
-            environment.enter(self._settings[task])
+        if self._table.settings[task]:
+            environment.enter(self._table.settings[task])
             under_way.held.append(environment.leave)
 
     def _leave(self, under_way: _Attempt) -> None:
@@ -224,30 +294,23 @@ class GraphTasks:
 
 
 def _perform(
-    context: TaskContext, key: str, bound: Bound, values: dict[str, Any], load: Callable[[str], Any]
-) -> dict[str, Any]:
+    context: TaskContext,
+    key: str,
+    bound: Bound,
+    values: dict[str, Any],
+    load: Callable[[str], Any],
+    extend: Callable[[Any, TaskBody], Growth | None],
+) -> Any:
     put(context)
-    return perform(key, bound.interface, values, load)
-
-
-def policy(call: Call) -> Policy:
-    """How often a task is tried, and how long."""
-    options = call.options
-    if not options.retries and not options.timeout_s:
-        return _ONCE
-    return Policy(options.retries or 0, options.timeout_s or 0.0)
+    return perform(key, bound.interface, values, load, extend=extend)
 
 
 def _same(value: Any) -> Any:
     return value
 
 
-_ONCE = Policy()
-_RESULT = PythonNode("grandpa_kfp.engine:result", "result")
-
-
-def _say(call: Call, text: str) -> None:
-    print(f"{call.id}: {text}", file=sys.stderr)
+def _say(task: str, text: str) -> None:
+    print(f"{task}: {text}", file=sys.stderr)
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from grandpa_kfp_runtime.errors import TaskError
 from grandpa_kfp_runtime.logged.entries import NOTHING_LOGGED, Logged
 
-from .events import Journal, TaskFailed, TaskFinished, TaskRetried, TaskStarted
+from .events import Journal, TaskFailed, TaskFinished, TaskGrew, TaskRetried, TaskStarted
 from .run import TaskRun
 from .task_logs import events_of
 
@@ -91,12 +91,21 @@ class Ledger:
         if journal.active and run.id:
             journal.tell(TaskFinished(time.time(), run.id, run.attempts, duration_s, outputs))
 
-    def retried(self, task: int, error: str, duration_s: float) -> float | None:
-        """The attempt failed, `error` in one line. Seconds until the next one, None when there is none."""
+    def grew(self, task: int, added: Sequence[int]) -> None:
+        """The task goes on as others, which are in the books already."""
+        if self._journal.active:
+            children = {run.id: run.waits_for for run in map(self.runs.__getitem__, added)}
+            self._journal.tell(TaskGrew(time.time(), self.runs[task].id, children))
+
+    def retried(self, task: int, error: str, duration_s: float, *, again: bool = True) -> float | None:
+        """The attempt failed, `error` in one line. Seconds until the next one, None when there is none.
+
+        again: whether another one could go better at all.
+        """
         run, policy = self.runs[task], self.policies[task]
         run.duration_s = duration_s
         run.error = error
-        if run.attempts > policy.retries:
+        if run.attempts > policy.retries or not again:
             return None
         wait_s = policy.pause_s(run.attempts)
         run.state = "waiting"
@@ -119,7 +128,7 @@ class Ledger:
 
 
 def one_line(error: BaseException) -> str:
-    """`ValueError: what it says`, the first line of it.
+    """`ValueError: what it says`, the first line of it; of a report about a task what failed in it.
 
     >>> one_line(ValueError("bad\\nworse")), one_line(KeyError())
     ('ValueError: bad', 'KeyError')
@@ -129,4 +138,6 @@ def one_line(error: BaseException) -> str:
     except Exception:  # a user's __str__ may be broken
         text = "(its text cannot be shown)"
     first = text.strip().partition("\n")[0]
+    if isinstance(error, TaskError) and " failed: " in first:
+        return first.partition(" failed: ")[2]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

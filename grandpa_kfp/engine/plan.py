@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from grandpa_kfp_compiler.bind import Bound, bind
-from grandpa_kfp_compiler.graph import Call, Graph, TaskOutput, inputs_of, leaves
+from grandpa_kfp_compiler.graph import Call, Graph, PythonNode, TaskOutput, inputs_of
 from grandpa_kfp_runtime.errors import GraphError
 
 Key = tuple[str, str]
@@ -65,8 +65,13 @@ def make_plan(graph: Graph, targets: Sequence[TaskOutput] | None, given: Collect
 
 
 def _final(graph: Graph) -> list[TaskOutput]:
-    """What the workflow's own value is made of."""
-    return [leaf for _, value in graph.outputs for leaf in leaves(value) if isinstance(leaf, TaskOutput)]
+    """What the workflow's own value is made of, through the instances in it too."""
+    result = Call("", _NO_NODE, tuple([value for _, value in graph.outputs]))
+    instances = {instance.id: instance for instance in graph.instances}
+    return [leaf for leaf in inputs_of(result, instances) if isinstance(leaf, TaskOutput)]
+
+
+_NO_NODE = PythonNode("", "")
 
 
 def _needed(

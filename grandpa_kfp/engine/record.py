@@ -161,9 +161,9 @@ def write_atomically(path: Path, text: str) -> None:
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 _QUOTE = json.encoder.encode_basestring_ascii
 _NAMES: dict[type[Event], tuple[str, ...]] = {kind: tuple(item.name for item in fields(kind)) for kind in (
-    events.RunStarted, events.TaskQueued, events.TaskStarted, events.TaskFinished, events.TaskRetried,
-    events.TaskFailed, events.TaskDropped, events.RunFinished, events.MetricsLogged, events.ParamsLogged,
-    events.ArtifactLogged,
+    events.RunStarted, events.TaskQueued, events.TaskStarted, events.TaskGrew, events.TaskFinished,
+    events.TaskRetried, events.TaskFailed, events.TaskDropped, events.RunFinished, events.MetricsLogged,
+    events.ParamsLogged, events.ArtifactLogged,
 )}  # fmt: skip
 
 
@@ -199,6 +199,8 @@ def read_event(line: str) -> Event:
         kind = _KINDS[data.pop("event")]
         if kind is events.RunStarted:
             data["tasks"] = tuple(data["tasks"])
+        elif kind is events.TaskGrew:
+            data["children"] = {task: tuple(before) for task, before in data["children"].items()}
         elif kind is events.MetricsLogged:
             data["metrics"] = {name: Series.from_json(item) for name, item in data["metrics"].items()}
         elif kind is events.ArtifactLogged:
@@ -221,6 +223,8 @@ def _task_json(task: TaskRun) -> dict[str, Any]:
     }
     if task.where:
         data["where"] = task.where
+    if task.parent:
+        data["parent"] = task.parent
     if task.error:
         data["error"], data["report"] = task.error, task.report
     if task.logged:
@@ -323,6 +327,9 @@ def _replay(run: Run, event: Event, logs: dict[str, Collector]) -> None:
     elif isinstance(event, events.TaskStarted):
         logs.pop(task.id, None)
         task.state, task.started, task.attempts = "running", event.at, event.attempt
+    elif isinstance(event, events.TaskGrew):
+        for child, before in event.children.items():
+            run.tasks[child] = TaskRun(child, parent=event.task, waits_for=before)
     elif isinstance(event, events.TaskFinished):
         task.state, task.duration_s, task.outputs = "succeeded", event.duration_s, event.outputs
     elif isinstance(event, events.TaskFailed):

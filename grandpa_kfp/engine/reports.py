@@ -13,12 +13,15 @@ from grandpa_kfp_runtime.errors import RunCancelled, TaskError, TaskTimeout
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """What a report says of a task. secrets: names of the variables whose values it must not show."""
+    """What a report says of a task. secrets: names of the variables whose values it must not show;
+    called_by: the tasks whose bodies led to it, from the outside in, empty for a task of the graph.
+    """
 
     id: str
     node: str
     where: str
     secrets: tuple[str, ...] = ()
+    called_by: str = ""
 
     @classmethod
     def of(cls, call: Call) -> Failing:
@@ -59,6 +62,7 @@ def failure(
         redactor=Redactor.from_environment(task.secrets),
     )
     kind = type(error) if isinstance(error, TaskTimeout | RunCancelled) else TaskError
-    made = kind(format_report(record), task=task.id)
+    text = format_report(record)
+    made = kind(f"{text}\n\nCalled by: {task.called_by}" if task.called_by else text, task=task.id)
     made.__cause__ = error
     return made

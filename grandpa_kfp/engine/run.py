@@ -20,7 +20,8 @@ class TaskRun:
 
     started: seconds since the epoch, 0 before; duration_s: of the last attempt. outputs: the handle of each
     output, where the run was recorded. error: one line; report: the whole of it. logged: metrics, parameters and
-    artifacts of the last attempt.
+    artifacts of the last attempt. parent: of a task that another one's body called, that other one, whose
+    duration includes it; waits_for: what such a task waited for.
     """
 
     id: str
@@ -33,6 +34,8 @@ class TaskRun:
     error: str = ""
     report: str = ""
     logged: Logged = NOTHING_LOGGED
+    parent: str = ""
+    waits_for: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError
 
 from .attempts import Body
-from .events import Journal, Listener, RunFinished, RunStarted, TaskDropped, TaskQueued
+from .events import Journal, Listener, RunFinished, RunStarted, TaskDropped, TaskFailed, TaskQueued
 from .lanes import ThreadLanes
 from .ledger import Ledger, Policy
 from .record import Record
@@ -71,7 +71,7 @@ OpenLanes: TypeAlias = "Callable[[Schedule, Ledger, Callable[[int], None] | None
 class Tasks:
     """Task i waits for `waits_for[i]`. A run whose id is empty is no task of the user's, and told to nobody."""
 
-    runs: tuple[TaskRun, ...]
+    runs: Sequence[TaskRun]
     waits_for: Sequence[tuple[int, ...]]
     policies: Sequence[Policy]
     priority: Sequence[float] | None = None
@@ -151,9 +151,17 @@ def note(run: Run, text: str) -> None:
 
 
 def _settle(runs: Sequence[TaskRun], lost: Sequence[int], journal: Journal) -> None:
-    """No task stays waiting or running in a run that has ended."""
+    """No task stays waiting or running in a run that has ended. One that has grown fails with what it became."""
     for number in lost:
-        runs[number].state = "skipped"
+        runs[number].state = "skipped" if runs[number].state == "waiting" else "failed"
+    above = {task.id: task for task in runs} if any(task.parent for task in runs) else {}
+    for task in tuple(runs):
+        at = task
+        while task.report and at.parent and not above[at.parent].error:
+            at = above[at.parent]
+            at.error, at.duration_s = f"{task.id} failed", max(0.0, time.time() - at.started)
+            if at.state == "failed" and journal.active:
+                journal.tell(TaskFailed(time.time(), at.id, at.attempts, at.duration_s, at.error, ""))
     for task in runs:
         if task.state in ("waiting", "running"):
             task.state = "stopped"

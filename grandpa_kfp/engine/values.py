@@ -84,7 +84,7 @@ class Values:
 
     def __init__(
         self,
-        uses: Mapping[tuple[str, str], int],
+        uses: dict[tuple[str, str], int],
         *,
         spool: Callable[[], Store],
         store: Store | None = None,
@@ -142,6 +142,25 @@ class Values:
         self._slots[task, output] = slot
         return self._record(slot, output, value) if self._writable else ""
 
+    def expect(self, uses: Mapping[tuple[str, str], int]) -> None:
+        """More outputs to come, and how often each will be fetched."""
+        self._uses.update(uses)
+
+    def share(self, task: str, output: str, maker: str, made: str) -> None:
+        """An output is that of another task as it is, for which this was one use."""
+        slot = _Slot(self._uses.get((task, output), 0))
+        with self._lock:
+            found = self._slots[maker, made]
+            found.uses -= 1
+            if found.uses:
+                found.original = False  # two tasks' consumers read it from now on
+            else:
+                del self._slots[maker, made]
+            slot.shared, slot.original, slot.value = found.shared, found.original, found.value
+            slot.encoded, slot.handle = found.encoded, found.handle
+        if slot.uses:
+            self._slots[task, output] = slot
+
     def fetch(self, task: str, output: str, *, again: bool, scratch: Callable[[], Path]) -> Any:
         """The output for one consumer. again: it may be fetched once more for the same use (a retry)."""
         slot = self._slots[task, output]
@@ -162,6 +181,7 @@ class Values:
             slot.uses -= 1
             if not slot.uses:
                 del self._slots[task, output]
+                self._uses.pop((task, output), None)
 
     def handle(self, name: str, value: Any) -> str:
         """The handle of a value made of several; empty where the run is not recorded."""
@@ -195,6 +215,10 @@ class Values:
         if encoded is None:
             encoded = self._constants[id(leaf)] = encode(value, name=name, files=False, here=True)
         return decode(encoded, scratch=None if is_plain(encoded) else scratch())
+
+    def used_constant(self, leaf: Constant) -> None:
+        """Its consumer has ended for good."""
+        self._constants.pop(id(leaf), None)
 
     def _encode(self, slot: _Slot, name: str, value: Any, alone: bool) -> None:
         asked = class_fingerprint if self._writable else None  # it is part of a key, and only a store has keys

@@ -18,11 +18,12 @@ class Recorded(Protocol):
 
 
 class TaskBody:
-    """A task's body: the calls it has made so far."""
+    """A task's body: the calls it has made so far. extends: who runs it makes tasks of what it returns."""
 
-    __slots__ = ("calls",)
+    __slots__ = ("calls", "extends")
 
-    def __init__(self) -> None:
+    def __init__(self, *, extends: bool = False) -> None:
+        self.extends = extends
         self.calls: list[Recorded] = []
 
     def warn_of_unused(self, body: str) -> None:

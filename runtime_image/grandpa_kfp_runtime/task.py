@@ -22,11 +22,20 @@ from .values.summaries import summary
 from .values.trees import ATOMS, fill, split
 
 
-def perform(node: str, interface: Interface, values: Mapping[str, Any], load: Callable[[str], Any]) -> dict[str, Any]:
+def perform(
+    node: str,
+    interface: Interface,
+    values: Mapping[str, Any],
+    load: Callable[[str], Any],
+    *,
+    extend: Callable[[Any, TaskBody], Any] | None = None,
+) -> dict[str, Any]:
     """Run one task and return its outputs by name.
 
     node: the node's key; values: the decoded value of each of the interface's inputs, by name, which
-    the task may change; load: finds the function or class of a key, its @Node mark taken off.
+    the task may change; load: finds the function or class of a key, its @Node mark taken off; extend: of an
+    engine that runs the Refs in a result as tasks, asked for what it makes of a result and the calls of the body:
+    this is returned instead, unless it is None.
 
     Raises TaskError where an input lacks the part that is asked of it, or the result does not fit the
     declared outputs; what the user's code raises, unchanged.
@@ -35,10 +44,15 @@ def perform(node: str, interface: Interface, values: Mapping[str, Any], load: Ca
     ...         {"a": 7, "b": 2}, lambda key: lambda a, b: a - b)
     {'result': 5}
     """
-    body = TaskBody()
+    body = TaskBody(extends=extend is not None)
     token = recorder.set(body)
     try:
-        result = grow(call(node, interface, values, load))
+        result = call(node, interface, values, load)
+        if extend is not None and type(result) not in ATOMS:
+            extended: dict[str, Any] | None = extend(result, body)
+            if extended is not None:
+                return extended
+        result = grow(result)
     finally:
         recorder.reset(token)
     if body.calls:

@@ -1,0 +1,234 @@
+"""The tasks of a run by number, and how a task becomes more of them while the run goes on.
+
+A body that returns calls has grown: the graph of those calls (`authoring.grown`) is planned like any other,
+its tasks stand below the body's task, `fib/fib-2`, and when they have ended the task's own outputs are made of
+theirs. Executors of every kind use it: a `Growth` says what comes next, `extend` adds it to table, schedule and
+books. No threads here: whoever calls `extend` sees to it that nobody else does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Protocol, TypeAlias
+
+from grandpa_kfp_compiler.bind import Bound, bind
+from grandpa_kfp_compiler.graph import Call, Graph, PythonNode, TaskOutput, Value
+from grandpa_kfp_runtime.contract import Interface
+from grandpa_kfp_runtime.errors import TaskError
+
+from .environment import Setting, merged, settings
+from .ledger import Ledger, Policy
+from .plan import Plan, make_plan
+from .run import Run, TaskRun
+from .scheduler import Schedule
+
+_LONGEST_PREFIX = 120
+"""Characters of an id before the name: below, a hash stands for the way there, so that ids of deep tasks stay short."""
+
+AS_IT_IS = PythonNode("grandpa_kfp.engine:result", "result")
+"""The node of a call that is made of its argument alone: a workflow's result, that of a grown task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """Tasks to come below a grown one, in their own names.
+
+    needs: the tasks of the plan that its result is made of; left: how many of all that it needs may be missing
+    when it goes on; targets: what the keys of nodes stand for.
+    """
+
+    plan: Plan
+    needs: tuple[int, ...]
+    targets: Mapping[str, Any]
+    left: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where tasks stand: below which other (-1: none), what begins their ids, what their nodes' keys stand for."""
+
+    parent: int = -1
+    prefix: str = ""
+    targets: Mapping[str, Any] | None = None
+
+
+Parts: TypeAlias = "Iterator[tuple[Graph, int]]"
+"""Graphs of what a grown task becomes, one after the other, each with `Extension.left`."""
+
+
+class Host(Protocol):
+    """Who knows the tasks of a run, for lanes that know none."""
+
+    def extend(self, schedule: Schedule, task: int, growth: Growth, extension: Extension) -> list[int]:
+        """Add tasks below a grown one; those that are ready. Nobody else uses the schedule meanwhile."""
+        ...
+
+    def gather(self, task: int, growth: Growth) -> Mapping[str, str]:
+        """Make and hand on a grown task's outputs, when all that it has become has ended; their handles."""
+        ...
+
+
+class Growth:
+    """A task whose body has returned calls. A lane takes it up again whenever the schedule says so.
+
+    outputs: the names it declares; parts: see `Parts`; listed: the parts' results are lists, which make one list,
+    in order. results: what the parts so far come to, each an output as it is, or an argument bound to outputs;
+    scope: of the tasks below it, once it has some.
+    """
+
+    __slots__ = ("_parts", "host", "listed", "outputs", "results", "scope")
+
+    def __init__(self, host: Host, outputs: tuple[str, ...], parts: Parts, *, listed: bool) -> None:
+        self.host = host
+        self._parts = parts
+        self.outputs = outputs
+        self.listed = listed
+        self.results: list[TaskOutput | Bound] = []
+        self.scope = TOP
+
+    def more(self) -> Extension | None:
+        """What comes next, None when all has been given: then the outputs are made of `results`.
+
+        Raises CodecError, TaskError where what the body returned makes no graph.
+        """
+        found = next(self._parts, None)
+        if found is None:
+            return None
+        graph, left = found
+        plan = make_plan(graph, None, ())
+        result = _bound_result(graph, graph.outputs[0][1])
+        self.results.append(result)
+        number = {call.id: index for index, call in enumerate(plan.calls)}
+        leaves = [result] if isinstance(result, TaskOutput) else [leaf for _, leaf in result.sources]
+        needs = dict.fromkeys(number[leaf.task] for leaf in leaves if isinstance(leaf, TaskOutput))
+        targets = {key: node.target for key, node in graph.nodes().items()}
+        return Extension(plan, tuple(needs), targets, left)
+
+
+def _bound_result(graph: Graph, value: Value) -> TaskOutput | Bound:
+    if isinstance(value, TaskOutput) and not value.path:
+        return value
+    return bind(Call(graph.name, AS_IT_IS, (value,)), {item.id: item for item in graph.instances}, {})
+
+
+def as_bound(result: TaskOutput | Bound) -> Bound:
+    """An output as it is, as an argument bound to it."""
+    return bind(Call("", AS_IT_IS, (result,)), {}, {}) if isinstance(result, TaskOutput) else result
+
+
+class TaskTable:
+    """Every task of a run, by number; those that are added, and have ended, leave no more than their `runs`."""
+
+    __slots__ = ("_run", "_static", "bounds", "calls", "policies", "runs", "scopes", "settings")
+
+    def __init__(self, run: Run, plan: Plan) -> None:
+        self._run = run
+        self._static = len(plan.calls)
+        self.calls = list(plan.calls)
+        self.bounds = list(plan.bounds)
+        self.runs = [TaskRun(call.id, call.where) for call in plan.calls]
+        self.policies: list[Policy] = [policy(call) for call in plan.calls]
+        self.settings: list[Setting] = settings([dict(call.options.env or ()) for call in plan.calls])
+        self.scopes = [TOP] * len(plan.calls)
+
+    @property
+    def grown(self) -> int:
+        """How many tasks were added."""
+        return len(self.calls) - self._static
+
+    def add(self, parent: int, scope: Scope, plan: Plan) -> range:
+        """The numbers of the plan's tasks, which stand below `parent`."""
+        first, prefix, above = len(self.calls), scope.prefix, self.runs[parent].id
+        ids = [prefix + call.id for call in plan.calls]
+        for call, id_, before in zip(plan.calls, ids, plan.waits_for, strict=True):
+            self.runs.append(
+                TaskRun(id_, call.where, parent=above, waits_for=tuple([ids[number] for number in before]))
+            )
+        self._run.tasks.update(zip(ids, self.runs[first:], strict=True))
+        self.calls += plan.calls
+        self.bounds += plan.bounds
+        self.policies += [policy(call) for call in plan.calls]
+        self.settings += [merged(self.settings[parent], call.options.env) for call in plan.calls]
+        self.scopes += [scope] * len(plan.calls)
+        return range(first, len(self.calls))
+
+    def forget_inputs(self, task: int) -> None:
+        """The task needs them no more, though it may not have ended."""
+        self.bounds[task] = _NO_INPUTS
+
+    def forget(self, task: int) -> None:
+        """The task has ended; a graph's own tasks are kept."""
+        if task >= self._static:
+            self.calls[task], self.bounds[task], self.scopes[task] = _ENDED, _NO_INPUTS, TOP
+
+    def path(self, task: int) -> list[str]:
+        """The names of the tasks that led to this one, from the outside in."""
+        names: list[str] = []
+        while task >= 0 and len(names) < _MOST_NAMES:
+            names.append(self.runs[task].name)
+            task = self.scopes[task].parent
+        return names[::-1]
+
+
+def extend(
+    table: TaskTable, schedule: Schedule, ledger: Ledger, parent: int, growth: Growth, extension: Extension
+) -> list[int]:
+    """A running task goes on as others, which are added; those that are ready.
+
+    Raises TaskError at the limit of tasks. A task that another's failure has lost meanwhile gets none.
+    """
+    plan = extension.plan
+    if schedule.is_lost(parent):
+        return schedule.add(parent, (), ())
+    _check_limit(table, parent, len(plan.calls))
+    if growth.scope is TOP:
+        growth.scope = Scope(parent, prefix_below(table.runs[parent].id), extension.targets)
+    added = table.add(parent, growth.scope, plan)
+    ready = schedule.add(parent, plan.waits_for, extension.needs, extension.left)
+    ledger.grew(parent, added)
+    return ready
+
+
+def _check_limit(table: TaskTable, parent: int, more: int) -> None:
+    from ..authoring.growing import most_tasks
+
+    most = most_tasks()
+    if table.grown + more > most:
+        from ..authoring.bodies import path_text
+
+        run = table.runs[parent]
+        raise TaskError(
+            f"{run.name} ({run.where}): the graph grew beyond {most:,} tasks: {path_text(table.path(parent))}; "
+            "is there a body that returns its own call without end? GRANDPA_MAX_TASKS allows more",
+            task=run.id,
+        )
+
+
+def prefix_below(task: str) -> str:
+    """What the ids of the tasks below a task begin with.
+
+    >>> prefix_below("fib/fib-2")
+    'fib/fib-2/'
+    >>> prefix_below("down/" * 30 + "down")
+    'down/~e3bb6b54da7d/'
+    """
+    if len(task) < _LONGEST_PREFIX:
+        return f"{task}/"
+    return f"{task.partition('/')[0]}/~{blake2b(task.encode('utf-8', 'surrogatepass'), digest_size=6).hexdigest()}/"
+
+
+def policy(call: Call) -> Policy:
+    """How a task is tried again, and how long it may take."""
+    options = call.options
+    if not options.retries and not options.timeout_s:
+        return _ONCE
+    return Policy(options.retries or 0, options.timeout_s or 0.0)
+
+
+_ONCE = Policy()
+TOP = Scope()
+_MOST_NAMES = 64
+_NO_INPUTS = Bound(Interface(), (), {})
+_ENDED = Call("", AS_IT_IS)
