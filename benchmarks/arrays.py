@@ -32,7 +32,6 @@ def ours_to_another(times: int) -> Found:
     import flows
 
     with ours(process_count=WORKERS, threads_per_process=1) as parser:
-        parser(flows.both_import_numpy)
         return _split("ours", [wait for _ in range(times + 1) for wait in parser(flows.array_to_two)])
 
 
@@ -40,7 +39,6 @@ def ours_on_the_same(times: int) -> Found:
     import flows
 
     with ours(process_count=WORKERS, threads_per_process=1) as parser:
-        parser(flows.both_import_numpy)
         waits = [parser(flows.array_to_one) for _ in range(times + 1)]
     here = [seconds for seconds, other in waits if not other]
     assert here, "no consumer followed its producer"

@@ -16,11 +16,11 @@ def inc(x: int) -> int:
 
 
 def use_numpy(_: int = 0) -> int:
-    """Keeps its worker for a moment, so that two of these reach both."""
+    """Has NumPy loaded by the worker and keeps it for a moment, so that two of these reach two; the process's id."""
     import numpy
 
-    time.sleep(0.3)
-    return len(numpy.__version__)
+    time.sleep(0.3 if numpy.__version__ else 0.0)
+    return os.getpid()
 
 
 def produce(_: int = 0) -> Any:

@@ -17,6 +17,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -46,10 +47,16 @@ def measure(module: str, part: str, times: int) -> dict[str, Any]:
         return {"missing": f"{type(error).__name__}: {lines[0]}"}
 
 
-def in_process(module: str, part: str, times: int) -> dict[str, Any]:
-    """One part in a process of its own, ended with all its children when it takes too long."""
+def in_process(module: str, part: str, times: int, bytecode: str) -> dict[str, Any]:
+    """One part in a process of its own, ended with all its children when it takes too long.
+
+    bytecode: a folder for it. Installed packages have theirs, and so must a checkout, whatever the caller's setting.
+    """
     command = [sys.executable, __file__, "--measure", module, part, str(times)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    env["PYTHONPYCACHEPREFIX"] = bytecode
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, env=env, start_new_session=True) as process:
         try:
             out, err = process.communicate(timeout=_PART_AT_MOST_S)
         except subprocess.TimeoutExpired:
@@ -72,6 +79,11 @@ def _end_group(leader: int) -> None:
 
 def measured(quick: bool, only: str) -> dict[str, Any]:
     """All parts whose name holds `only`, most of them in several processes, whose samples stand together."""
+    with tempfile.TemporaryDirectory() as bytecode:
+        return _measured(quick, only, bytecode)
+
+
+def _measured(quick: bool, only: str, bytecode: str) -> dict[str, Any]:
     times, runs = (1, 1) if quick else (10, 3)
     found: Found = {}
     missing: dict[str, str] = {}
@@ -85,7 +97,7 @@ def measured(quick: bool, only: str) -> dict[str, Any]:
                 continue
             begun = time.perf_counter()
             for _ in range(1 if module in ("shapes", "starts") else runs):
-                one = in_process(module, part, times)
+                one = in_process(module, part, times, bytecode)
                 if "missing" in one:
                     missing[part] = one["missing"]
                 for figure, samples in one.get("found", {}).items():

@@ -80,7 +80,7 @@ def counted_ladder(executions: str, steps: Static[int] = 30) -> int:
 
 
 @Node
-def use_numpy(_: int) -> int:
+def use_numpy() -> int:
     return bodies.use_numpy()
 
 
@@ -95,8 +95,9 @@ def consume(array: Any) -> tuple[float, bool]:
 
 
 @Workflow
-def both_import_numpy() -> list[int]:
-    return [use_numpy(0), use_numpy(1)]
+def awake(tasks: Static[int] = 2) -> list[int]:
+    """As many tasks at once as there are workers."""
+    return [use_numpy() for _ in range(tasks)]
 
 
 @Workflow

@@ -30,7 +30,6 @@ def _a_to_g(where: str, times: int) -> Found:
     import flows
 
     with ours(**ENGINES[where]) as parser:
-        parser(flows.ladder, steps=2)
         found, runs = _counted(lambda file: repeat(lambda: parser(flows.a_to_g, executions=file), times, warm=False))
     who = f"ours, {where}"
     return {"A..G": {who: found}, "A..G, executions": {who: [runs / len(found)]}}
