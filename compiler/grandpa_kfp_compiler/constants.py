@@ -17,6 +17,7 @@ from grandpa_kfp_runtime.code.class_fingerprints import class_fingerprint
 from grandpa_kfp_runtime.errors import CodecError, ParameterError
 from grandpa_kfp_runtime.parameters import to_json
 from grandpa_kfp_runtime.values.handles import CONSTANT_LIMIT_BYTES, inline_constant, raw_or_handle
+from grandpa_kfp_runtime.values.sharing import describing
 
 from .graph import Constant, Json, Parameter
 
@@ -61,7 +62,8 @@ def handle_text(constant: Constant) -> str:
     """
     if constant.handle is not None:
         return constant.handle
-    return inline_constant(constant.value, limit=None, class_fingerprint=class_fingerprint)
+    with describing():
+        return inline_constant(constant.value, limit=None, class_fingerprint=class_fingerprint)
 
 
 def encode_constant(constant: Constant, *, name: str = "the constant") -> tuple[Literal["raw", "handle"], Raw]:
@@ -74,7 +76,8 @@ def encode_constant(constant: Constant, *, name: str = "the constant") -> tuple[
     (('raw', 5), ('raw', 5))
     """
     if constant.handle is None:
-        return raw_or_handle(constant.value, name=name, class_fingerprint=class_fingerprint)
+        with describing():
+            return raw_or_handle(constant.value, name=name, class_fingerprint=class_fingerprint)
     if not constant.handle.startswith(INLINE):
         return raw_or_handle(json.loads(constant.handle), name=name)
     if len(constant.handle) > CONSTANT_LIMIT_BYTES:

@@ -1,7 +1,7 @@
-"""Finds Refs that a node's function would read from its globals, closure or defaults.
+"""Finds Refs and shared objects that a node's function would read from its globals, closure or defaults.
 
 Such a Ref never reaches the task: the function would see the promise itself, in another process not even
-that. Tracing reports each as a fault.
+that; and of a shared object another process has one of its own. Tracing reports each as a fault.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from grandpa_kfp_compiler.graph import PythonNode
+from grandpa_kfp_runtime.values.sharing import is_shared
 
 from .refs import Ref
 
@@ -20,27 +21,28 @@ _GLOBAL_READS = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 
 
 def captured_refs(node: PythonNode) -> list[str]:
-    """One fault for each Ref that the node's code reads from outside its arguments."""
+    """One fault for each Ref or shared object that the node's code reads from outside its arguments."""
     faults = []
-    for name, ref in dict(_captured(node.target)).items():
+    for name, found in dict(_captured(node.target)).items():
+        kind = "Ref" if isinstance(found, Ref) else "shared object"
         faults.append(
-            f"{node.name} ({node.where}): the node reads the Ref {name} ({ref!r}) from outside; "
+            f"{node.name} ({node.where}): the node reads the {kind} {name} ({found!r}) from outside; "
             "pass it to the node as an argument"
         )
     return faults
 
 
-def _captured(target: Any) -> Iterator[tuple[str, Ref[Any]]]:
+def _captured(target: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(target, type):
         for name, member in vars(target).items():
             function = getattr(member, "__func__", member)
             if isinstance(function, types.FunctionType):
                 yield from _in_function(function)
-            elif isinstance(member, Ref):
+            elif _is_foreign(member):
                 yield name, member
     elif isinstance(target, functools.partial):
         for index, value in enumerate(target.args):
-            if isinstance(value, Ref):
+            if _is_foreign(value):
                 yield f"argument {index + 1}", value
         yield from _refs_in(target.keywords)
         yield from _captured(target.func)
@@ -50,17 +52,21 @@ def _captured(target: Any) -> Iterator[tuple[str, Ref[Any]]]:
             yield from _in_function(function)
 
 
-def _refs_in(values: Mapping[str, Any]) -> Iterator[tuple[str, Ref[Any]]]:
-    return ((name, value) for name, value in values.items() if isinstance(value, Ref))
+def _is_foreign(value: Any) -> bool:
+    return isinstance(value, Ref) or is_shared(value)
 
 
-def _in_function(function: types.FunctionType) -> Iterator[tuple[str, Ref[Any]]]:
+def _refs_in(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, value in values.items() if _is_foreign(value))
+
+
+def _in_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             value = cell.cell_contents
         except ValueError:  # not bound yet
             continue
-        if isinstance(value, Ref):
+        if _is_foreign(value):
             yield name, value
     code = function.__code__
     defaults = function.__defaults__ or ()
@@ -70,9 +76,9 @@ def _in_function(function: types.FunctionType) -> Iterator[tuple[str, Ref[Any]]]
     yield from _in_code(code, function.__globals__)
 
 
-def _in_code(code: types.CodeType, names: dict[str, Any]) -> Iterator[tuple[str, Ref[Any]]]:
+def _in_code(code: types.CodeType, names: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     # co_names holds attribute names as well: look at the instructions, but only where a name may be one
-    suspects = {name: names[name] for name in code.co_names if isinstance(names.get(name), Ref)}
+    suspects = {name: names[name] for name in code.co_names if _is_foreign(names.get(name))}
     if suspects:
         for instruction in dis.get_instructions(code):
             if instruction.opname in _GLOBAL_READS and instruction.argval in suspects:

@@ -13,13 +13,15 @@ from typing import Any
 
 from grandpa_kfp_runtime.code.fingerprint import call_fingerprint
 from grandpa_kfp_runtime.contract import INLINE_LIMIT_BYTES, Interface, TaskCall, json_for_args
-from grandpa_kfp_runtime.errors import CodecError, CompileError
+from grandpa_kfp_runtime.errors import CodecError, CompileError, GraphError
 from grandpa_kfp_runtime.parameters import kfp_type
+from grandpa_kfp_runtime.values.sharing import describing
 
 from ..bind import Bound, bind
 from ..constants import default_json
 from ..graph import HANDLE, MISSING, OPTION_NAMES, Call, Constant, Graph, Group, Operation, ParameterValue, TaskOutput
 from ..graph import Parameter as GraphParameter
+from ..verify.faults import place_of
 from .artifacts import artifacts_of
 from .executors import Executors
 from .fan_in import inline_limits
@@ -38,13 +40,17 @@ _container_options = attrgetter(*(name for name in OPTION_NAMES if name not in _
 def lower(graph: Graph, options: CompileOptions, executors: Executors) -> Pipeline:
     """The pipeline, without the code that its tasks need.
 
-    graph: verified and packed, after the passes. Raises CompileError for what Kubeflow cannot hold.
+    graph: verified and packed, after the passes. Raises CompileError for what Kubeflow cannot hold,
+    GraphError for what its tasks cannot share.
     """
     name = sanitise(options.name or graph.name, fallback="pipeline")
     lowering = _Lowering(options, executors, inline_limits(graph), Names(name))
     parameters = tuple(_root_parameter(parameter) for parameter in graph.parameters)
     known = {parameter.name: parameter.name for parameter in graph.parameters}
-    root = lowering.dag("root", graph, parameters, known)
+    with describing() as described:
+        root = lowering.dag("root", graph, parameters, known)
+    if faults := described.faults():
+        raise GraphError(faults)
     return Pipeline(name, _text(graph.description), root, tuple(lowering.components()))
 
 
@@ -90,7 +96,8 @@ class _Lowering:
             return self._group(operation, room)
         call = operation
         try:
-            bound = bind(call, room.instances, room.parameters, encode=True)
+            with describing(place_of(call)):
+                bound = bind(call, room.instances, room.parameters, encode=True)
         except CodecError as error:
             raise CompileError(str(error)) from error
         chosen = call.options

@@ -24,6 +24,7 @@ from ..errors import GrandpaError, PayloadError
 from .frames import plain
 from .ordered_sets import PLAIN, OrderedPickler, Reduce
 from .registry import codec_for
+from .sharing import SHARE
 
 _OUR_ID = "grandpa-"
 _INCIDENTAL = ("__firstlineno__", "__slotnames__")  # the second appears once an object of the class was pickled
@@ -110,6 +111,8 @@ class _ByValue(OrderedPickler):
         found = self._reduce(obj)
         if found is not NotImplemented:
             return found
+        if hasattr(kind, SHARE):
+            raise PayloadError(f"{obj!r} is used from outside a node; pass it to the node as an argument")
         if kind is types.CodeType:
             return self._code(obj)
         if kind is types.FunctionType:

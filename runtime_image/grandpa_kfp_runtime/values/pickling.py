@@ -23,6 +23,7 @@ from .by_value import dump_by_value
 from .frames import Buffer, Frame, own, plain, view
 from .ordered_sets import dump_ordered, may_hold_sets
 from .registry import Codec, Parts, codec_for, codec_named, module_of
+from .sharing import SHARE, shared_form
 from .unpicklable import FILES, REFUSED, advice, locate
 
 ClassFingerprint: TypeAlias = "Callable[[Any], str | None]"
@@ -64,6 +65,8 @@ class Dump:
         """What every pickler does first with an object that is not of a plain built-in type."""
         self.last = obj
         kind = type(obj)
+        if hasattr(kind, SHARE):
+            return shared_form(obj, result=self.files, here=self.here)
         codec = codec_for(kind)
         if codec is not None:
             return self.by_codec(codec, obj) if self.files or not issubclass(kind, Path) else (as_path, (str(obj),))
