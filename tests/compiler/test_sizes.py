@@ -30,7 +30,7 @@ def random_text(size: int) -> str:
 
 def pipeline(tasks: int, *, components: int = 1, args: tuple[str, ...] = ("task",)) -> Pipeline:
     leaves = tuple(
-        Leaf(f"comp-{index}", (), ("result",), Executor("image", ("python",), (*args, str(index))), f"add-{index}")
+        Leaf(f"comp-{index}", (), ("result",), (), Executor("image", ("python",), (*args, str(index))), f"add-{index}")
         for index in range(components)
     )
     made = tuple(Task(f"t-{index}", f"comp-{index % components}") for index in range(tasks))
