@@ -40,10 +40,11 @@ def run(
     params: values of its parameters by name. processes: worker processes at most, "auto" for one a core; 0:
     nodes run on threads of this process. threads: tasks at once, by default the number of cores and four;
     with worker processes those of each, by default one. memory: bytes, or a text such as "4Gi", of shared
-    memory for values between workers, by default half of the machine's; more goes to disk. store: a folder, `memory:` or `s3://bucket/prefix?endpoint=...` for the recorded values, by default
-    `.grandpa/store`. keep_going: after a failure go on with what does not depend on it. record: keep graph,
-    events, times and handles in `.grandpa/runs/`. listeners: called with each event. targets, given,
-    order: see `engine.execute`. root: where `.grandpa` lies, by default the project's root.
+    memory for values between workers, by default half of the machine's; more goes to disk. store: a folder,
+    `memory:` or `s3://bucket/prefix?endpoint=...` for the recorded values, by default `.grandpa/store`.
+    keep_going: after a failure go on with what does not depend on it. record: keep graph, events, times and
+    handles in `.grandpa/runs/`. listeners: called with each event. targets, given, order: see
+    `engine.execute`. root: where `.grandpa` lies, by default the project's root.
 
     Returns the `Run`: `.value`, `.tasks` by id, `.id`.
     Raises ParameterError, TraceError, GraphError before anything runs, and TaskError for the first task

@@ -57,8 +57,9 @@ def execute(
     are known (a task id means its `result`), as values or as `Constant(handle=...)`. order: of ready tasks
     the one with the lowest goes first, by default the one with the longest path behind it. store: where
     values of a recorded run go, by default `.grandpa/store`. listeners: called with each event. threads: how
-    many tasks run at once. crew: worker processes, which then run every task. keep_going: after a failure go on with what does not depend on it. record: write
-    `.grandpa/runs/<id>/`; without it the run leaves nothing behind. root: the folder of `.grandpa`.
+    many tasks run at once. crew: worker processes, which then run every task. keep_going: after a failure go
+    on with what does not depend on it. record: write `.grandpa/runs/<id>/`; without it the run leaves nothing
+    behind. root: the folder of `.grandpa`.
 
     Raises TaskError (the report of the first failure; `run` is how far it came), ParameterError, GraphError,
     and StoreError for a `store` that cannot be used. Running tasks are given up at the first failure and
@@ -83,6 +84,10 @@ def execute(
     run = Run(new_id(), graph.name, started=time.time(), graph=graph)
     check_packages(plan.calls, lambda text: note(run, text))
     opened = _open(store)
+    if crew is not None and record:
+        from .processes.work import store_uri
+
+        store_uri(opened)  # before anything is written: raises for a store that only this process has
     scratch = Scratch()
     code = Targets(flat, lambda: scratch.folder("code"))
     try:
@@ -97,7 +102,8 @@ def execute(
         if crew is None:
             values = Values(plan.uses, spool=scratch.spool, store=kept_in, failed=lambda text: note(run, text))
             work = GraphTasks(run, flat, plan, Supplies(values, bound, code, scratch, folder), wanted)
-            give, lanes = values.give, on_threads(work, settings)
+            give: Callable[[str, str, Any], object] = values.give
+            lanes = on_threads(work, settings)
         else:
             from .processes.work import ProcessSupplies, ProcessWork
 

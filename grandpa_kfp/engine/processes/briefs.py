@@ -111,7 +111,7 @@ class Briefs:
     def _constant(self, constant: Constant, name: str) -> Parcel:
         """Encoded once, whoever reads it. Raises CodecError, calling it `name`."""
         if constant.handle is not None:
-            return (STORED, constant.handle)
+            return (STORED, constant.handle, False)
         value = constant.value
         if is_shareable(value, paths=True):
             return (PLAIN, value)
@@ -124,7 +124,7 @@ class Briefs:
         """A value of this process for any worker. Raises CodecError."""
         encoded = encode(value, name=name, files=files, here=bool(self.setting.main))
         if not is_plain(encoded):
-            return (STORED, f"@{self._spool().write(pack(encoded))}")
+            return (STORED, f"@{self._spool().write(pack(encoded))}", True)
         if encoded.size_bytes <= INLINE_BYTES:
             return packed(encoded)
         frames = [plain(frame) for frame in encoded.frames]

@@ -14,7 +14,7 @@ import contextlib
 import pickle
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
@@ -373,18 +373,16 @@ class Conductor:
             if parcel is None:
                 continue
             key = (brief.id, name)
-            if parcel[0] != KEPT:
-                outputs.put(key, parcel)
-            elif self._briefs.shares_store and finished.handles.get(name, "").startswith("@"):
-                outputs.put(key, (STORED, finished.handles[name]))
-                hand.say(specs.DROP_HELD, (key,))
-            else:
+            if parcel[0] == KEPT:
                 kept.append((key, parcel[1]))
+            else:
+                outputs.put(key, parcel)
         follower = self._next_here(lane, kept[0][0]) if len(kept) == 1 else None
         if follower is not None:
             self._schedule.reserve(follower)
-            outputs.hold(kept[0][0], hand)
-            kept.clear()
+            outputs.hold(kept.pop()[0], hand)
+        elif self._briefs.shares_store:
+            kept = [item for item in kept if not self._is_stored(item[0], finished.handles, hand)]
         if kept:
             self._saving[task] = _Saving(finished, hand, len(kept))
             for key, size_bytes in kept:
@@ -393,6 +391,15 @@ class Conductor:
             self._complete(finished)
         if follower is not None:
             self._send(lane, Chunk([follower]))
+
+    def _is_stored(self, key: Key, handles: Mapping[str, str], hand: Hand) -> bool:
+        """Whether the record holds the output where every worker can read it."""
+        handle = handles.get(key[1], "")
+        if not handle.startswith("@"):
+            return False
+        self._outputs.put(key, (STORED, handle, True))
+        hand.say(specs.DROP_HELD, (key,))
+        return True
 
     def _next_here(self, lane: Lane, key: Key) -> int | None:
         """The only task that wants the output, if it can run on this lane next, and needs it only once."""
@@ -446,9 +453,10 @@ class Conductor:
     # --- shared memory -------------------------------------------------------------------------------
 
     def _export(self, task: int, key: Key, size_bytes: int, hand: Hand, *, on_disk: bool) -> None:
-        segment = self._crew.memory.create(size_bytes, on_disk=on_disk)
+        memory = self._crew.memory
+        segment = memory.create(size_bytes, on_disk=on_disk)
         self._exports[segment] = (task, key, size_bytes, on_disk)
-        hand.say(specs.EXPORT, key, segment, descriptors=[self._crew.memory.descriptor(segment)])
+        hand.say(specs.EXPORT, key, segment, memory.used_before(segment), descriptors=[memory.descriptor(segment)])
 
     def _exported(self, key: Key, segment: int, *where: Any) -> None:
         task, *_ = self._exports.pop(segment)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from grandpa_kfp_runtime.code.class_fingerprints import class_fingerprint
-from grandpa_kfp_runtime.errors import CodecError, StoreError
+from grandpa_kfp_runtime.errors import CodecError, ObjectGone, StoreError
 from grandpa_kfp_runtime.stores.base import Store
+from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.values.codecs import Encoded, decode, encode
-from grandpa_kfp_runtime.values.frames import size_of, view
-from grandpa_kfp_runtime.values.handles import to_handle
+from grandpa_kfp_runtime.values.frames import plain, size_of
+from grandpa_kfp_runtime.values.handles import from_handle, to_handle
 from grandpa_kfp_runtime.values.objects import pack
 
 from ..values import is_alone, is_plain, is_shareable
@@ -93,7 +94,7 @@ class Holdings:
         encoded = encode(value, name=name, class_fingerprint=class_fingerprint if self._store is not None else None)
         if not is_plain(encoded):  # its frames may show files, which someone may overwrite
             handle = handles[name] = self._keep_on_disk(encoded)
-            return (STORED, handle)
+            return (STORED, handle, True)
         if self._store is not None:
             self._record(key, value, encoded, handles)
         big = what & SEND and encoded.size_bytes > INLINE_BYTES
@@ -138,12 +139,13 @@ class Holdings:
         del self._held[key]
         return True
 
-    def export(self, key: Key, descriptor: int) -> tuple[segments.Layout, str, Mapping[str, Any]]:
+    def export(self, key: Key, descriptor: int, *, used_before: bool) -> tuple[segments.Layout, str, Mapping[str, Any]]:
         """Copies an output into shared memory and lets go of it. Raises OSError when the memory is full."""
         held = self._held[key]
         encoded = held.encoded or encode(held.value, name=key[1])
         layout, _ = segments.layout_of([size_of(frame) for frame in encoded.frames])
-        segments.write(descriptor, layout, [view(frame) for frame in encoded.frames])  # type: ignore[arg-type]
+        frames = [plain(frame) for frame in encoded.frames]
+        segments.write(descriptor, layout, frames, used_before=used_before)
         self.drop(key)
         return layout, encoded.codec, encoded.meta
 
@@ -188,18 +190,27 @@ class Holdings:
         self._failed(f"values are not recorded any further ({error}); the run goes on without")
 
 
-def read_stored(handle: str, store: Store | None, spool: Callable[[], Store], scratch: Path | None) -> Any:
-    """The value of a handle, in the run's store or in its spool."""
-    from grandpa_kfp_runtime.errors import ObjectGone
-    from grandpa_kfp_runtime.values.handles import from_handle
-
+def read_stored(parcel: Parcel, store: Store | None, spool: Callable[[], Store], scratch: Path | None) -> Any:
+    """The value of a STORED parcel, in the run's store or in its spool."""
+    _, handle, own = parcel
     if store is not None:
         try:
-            return from_handle(handle, store, scratch=scratch)
+            return from_handle(handle, _fast(store) if own else store, scratch=scratch)
         except ObjectGone:
             if not spool().exists(handle[1:]):
                 raise
-    return from_handle(handle, spool(), scratch=scratch)
+    return from_handle(handle, _fast(spool()) if own else spool(), scratch=scratch)
+
+
+class _Unchecked:
+    """A folder's objects without a look at their hash: this run has just written them."""
+
+    def __init__(self, store: FileStore) -> None:
+        self.read = store.read_unchecked
+
+
+def _fast(store: Store) -> Any:
+    return _Unchecked(store) if isinstance(store, FileStore) else store
 
 
 def _is_big(value: Any) -> bool:

@@ -24,6 +24,7 @@ class _Segment:
     descriptor: int
     size_bytes: int
     on_disk: bool
+    used_before: bool = False
     wanted: bool = True
     readers: Counter[int] = field(default_factory=Counter)
 
@@ -51,6 +52,10 @@ class Memory:
 
     def descriptor(self, number: int) -> int:
         return self._segments[number].descriptor
+
+    def used_before(self, number: int) -> bool:
+        """Whether the segment's memory has been written once already."""
+        return self._segments[number].used_before
 
     def lend(self, number: int, reader: int) -> None:
         """The reader, a worker's number, gets the segment to look at, once more."""
@@ -105,7 +110,7 @@ class Memory:
             return None
         found = min(fitting, key=lambda item: item.size_bytes)
         self._free.remove(found)
-        return _Segment(found.descriptor, found.size_bytes, False)
+        return _Segment(found.descriptor, found.size_bytes, False, used_before=True)
 
     def _make_room(self, size_bytes: int) -> bool:
         while self._free and self.used_bytes + size_bytes > self.limit_bytes:

@@ -3,7 +3,7 @@
     (PLAIN, value)                           what cannot be changed and is small, as it is
     (PACKED, codec, frames, meta)            encoded, its bytes in the message
     (SEGMENT, number, layout, codec, meta)   encoded, its bytes in shared memory that goes along as a descriptor
-    (STORED, handle)                         an object in the run's store, or in its spool folder
+    (STORED, handle, own)                    an object in the run's store or spool; `own`: this run has written it
     (HELD, key, take)                        what this worker has made itself; `take`: nobody else will ask for it
     (KEPT, size_bytes)                       only from a worker: too big for a message, kept there until asked for
 

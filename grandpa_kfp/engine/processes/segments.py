@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 ALIGNMENT = 64
 _MOST_AT_ONCE = 1 << 30  # the kernel takes less than 2 GiB a call
+_POPULATE = getattr(mmap, "MAP_POPULATE", 0)
 
 Layout: TypeAlias = "tuple[tuple[int, int], ...]"
 """Offset and size of each frame, in bytes."""
@@ -50,8 +51,19 @@ def layout_of(sizes: Sequence[int]) -> tuple[Layout, int]:
     return tuple(places), at
 
 
-def write(descriptor: int, layout: Layout, frames: Sequence[memoryview]) -> None:
-    """Copies frames to their places, the interpreter free meanwhile. Raises OSError when memory is full."""
+def write(descriptor: int, layout: Layout, frames: Sequence[memoryview], *, used_before: bool = False) -> None:
+    """Copies frames to their places. Raises OSError when memory is full.
+
+    used_before: the memory is there already, and copying through a mapping is faster then; else the kernel
+    copies, which makes each page once, and leaves the interpreter free meanwhile.
+    """
+    if used_before and _POPULATE and layout:
+        size = max(at + length for at, length in layout)
+        kind = mmap.MAP_SHARED | _POPULATE
+        with mmap.mmap(descriptor, size, kind, mmap.PROT_READ | mmap.PROT_WRITE) as mapped:
+            for (at, length), frame in zip(layout, frames, strict=True):
+                mapped[at : at + length] = frame
+        return
     for (at, size), frame in zip(layout, frames, strict=True):
         done = 0
         while done < size:

@@ -17,7 +17,7 @@ from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.task import call as run_call
 from grandpa_kfp_runtime.values.handles import to_handle
 
-from ..graph_tasks import policy
+from ..growth import policy
 from ..main_module import main_by_its_name, main_name
 from ..plan import Plan
 from ..run import Run, TaskRun
@@ -107,7 +107,9 @@ class ProcessWork:
         constant = value if isinstance(value, Constant) else Constant(value)
         self._outputs.put(
             key,
-            (STORED, constant.handle) if constant.handle is not None else self._briefs.parcel(constant.value, output),
+            (STORED, constant.handle, False)
+            if constant.handle is not None
+            else self._briefs.parcel(constant.value, output),
         )
 
     def collect(self) -> tuple[Any, Mapping[str, str]]:
@@ -155,7 +157,7 @@ class ProcessWork:
             self._crew.memory.lend(parcel[1], _THIS_PROCESS)  # never written again: the caller may keep the value
             return in_segment(parcel, frames, context.scratch_dir)
         assert kind == STORED
-        return read_stored(parcel[1], self._supplies.store, self._supplies.scratch.spool, context.scratch_dir())
+        return read_stored(parcel, self._supplies.store, self._supplies.scratch.spool, context.scratch_dir())
 
     def _constant(self, constant: Constant, context: TaskContext) -> Any:
         from ..values import Values

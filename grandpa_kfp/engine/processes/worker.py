@@ -142,7 +142,7 @@ class Worker:
             for number, descriptor in zip(message[1], descriptors, strict=True):
                 self._arrived[number] = _Arrived(descriptor, segments.Lease(number, self._let_go.append))
         elif kind == specs.EXPORT:
-            self._export(message[1], message[2], descriptors[0])
+            self._export(message[1], message[2], message[3], descriptors[0])
         elif kind == specs.INTERFACES:
             self._interfaces[message[1] :] = message[2]
         elif kind == specs.DROP_HELD:
@@ -178,9 +178,9 @@ class Worker:
             self._spool_store = FileStore(self._setting.spool)
         return self._spool_store
 
-    def _export(self, key: Key, segment: int, descriptor: int) -> None:
+    def _export(self, key: Key, segment: int, used_before: bool, descriptor: int) -> None:
         try:
-            layout, codec, meta = self._holdings.export(key, descriptor)
+            layout, codec, meta = self._holdings.export(key, descriptor, used_before=used_before)
         except OSError as error:
             self._voice.say((specs.NOT_EXPORTED, key, segment, str(error)))
         else:
@@ -301,7 +301,7 @@ class Worker:
             segment = arrived[source[1]]
             return in_segment(source, segments.map_frames(segment.descriptor, source[2], segment.lease), scratch)
         assert kind == STORED
-        return read_stored(source[1], self._store, self._spool, scratch())
+        return read_stored(source, self._store, self._spool, scratch())
 
     def _open(self) -> Loader:
         """The project's code, and the parent's script under the name `__main__` too, where it is part of it."""
