@@ -218,6 +218,13 @@ class Instance(Promise):
         )
         return made
 
+    @property
+    def map(self) -> Any:
+        """`map(*lists, window=None)`: a call for each element, as of a function node, unless the class has its own."""
+        if hasattr(self._definition.target, "map"):
+            return self.__getattr__("map")
+        return functools.partial(_map, self)
+
     def resolve(self) -> Any:
         """The live object, constructed from the init arguments; outside a workflow."""
         from .growing import resolve_all
@@ -266,6 +273,12 @@ class Instance(Promise):
 
     def __deepcopy__(self, memo: Any) -> Instance:
         return self
+
+
+def _map(instance: Instance, /, *lists: Any, window: int | None = None) -> Any:
+    from .mapping import map_instance
+
+    return map_instance(instance, lists, window)
 
 
 def _call_method(instance: Instance, method: str, /, *args: Any, **kwargs: Any) -> Any:

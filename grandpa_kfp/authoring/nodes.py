@@ -11,7 +11,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from grandpa_kfp_compiler.graph import Options
@@ -26,6 +26,8 @@ from .where import here, of_code
 
 P = ParamSpec("P")
 R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
 C = TypeVar("C", bound=type)
 S = TypeVar("S")
 Q = ParamSpec("Q")
@@ -62,6 +64,38 @@ class FunctionNode(Generic[P, R]):
         """
         chosen = self._chosen.updated(f"the node {self._definition.name}", name, after, options)
         return FunctionNode(self._definition, chosen, self._bound, self._kind)
+
+    @overload
+    def map(
+        self: FunctionNode[Concatenate[A, ...], R], first: Iterable[A], /, *, window: int | None = None
+    ) -> list[R]: ...
+    @overload
+    def map(
+        self: FunctionNode[Concatenate[A, B, ...], R],
+        first: Iterable[A],
+        second: Iterable[B],
+        /,
+        *,
+        window: int | None = None,
+    ) -> list[R]: ...
+    @overload
+    def map(self, *lists: Iterable[Any], window: int | None = None) -> list[R]: ...
+    def map(self, *lists: Any, window: int | None = None) -> Any:
+        """A call for each element of lists of one length: a Ref of the list of results, in order.
+
+        lists: one for each argument, as values or as Refs whose length only the run knows. window: how many elements
+        may be under way at once, by default four times what the engine runs at once, and at least 64.
+        Options of the node hold for each element's task. Raises TraceError for what cannot be mapped.
+
+        >>> @Node
+        ... def add(a: int, b: int) -> int:
+        ...     return a + b
+        >>> add.map([1, 2, 3], [10, 20, 30]).resolve()
+        [11, 22, 33]
+        """
+        from .mapping import map_node
+
+        return map_node(self, lists, window)
 
     @property
     def fn(self) -> Callable[P, R]:

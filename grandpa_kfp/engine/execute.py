@@ -101,7 +101,7 @@ def execute(
         work: GraphTasks | ProcessWork
         if crew is None:
             values = Values(plan.uses, spool=scratch.spool, store=kept_in, failed=lambda text: note(run, text))
-            work = GraphTasks(run, flat, plan, Supplies(values, bound, code, scratch, folder), wanted)
+            work = GraphTasks(run, flat, plan, Supplies(values, bound, code, scratch, folder, settings.lanes), wanted)
             give: Callable[[str, str, Any], object] = values.give
             lanes = on_threads(work, settings)
         else:

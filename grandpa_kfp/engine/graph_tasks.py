@@ -30,6 +30,8 @@ from grandpa_kfp_runtime.task import perform, split_outputs
 from grandpa_kfp_runtime.values.codecs import summary
 
 from ..authoring.bodies import path_text
+from ..authoring.grown import graph_of_result
+from ..authoring.mapping import Series
 from . import environment
 from .growth import AS_IT_IS, Extension, Growth, Parts, Scope, TaskTable, as_bound, extend
 from .ledger import Ledger
@@ -47,7 +49,7 @@ from .values import Values
 class Supplies:
     """Where tasks get what they need: values of other tasks, parameters, code, room on disk.
 
-    root: the folder that reports name files from.
+    root: the folder that reports name files from. lanes: how many tasks run at once.
     """
 
     values: Values
@@ -55,6 +57,7 @@ class Supplies:
     code: Targets
     scratch: Scratch
     root: str = ""
+    lanes: int = 1
 
 
 class _Attempt:
@@ -168,11 +171,13 @@ class GraphTasks:
 
     def _grown(self, task: int, result: Any, body: TaskBody) -> Growth | None:
         """What a task goes on as whose body returned that; None where it is its result."""
+        call = self._table.calls[task]
+        if isinstance(result, Series):
+            window = max(_LEAST_WINDOW, 4 * self._supplies.lanes)
+            parts = result.graphs(window, where=call.where, body=call.node.name)
+            return Growth(self, call.node.outputs, self._parts(task, parts), listed=True)
         if not body.calls:
             return None
-        from ..authoring.grown import graph_of_result
-
-        call = self._table.calls[task]
         graph = graph_of_result(result, body.calls, body=call.node.name)
         if graph is None:
             return None
@@ -307,6 +312,10 @@ def _perform(
 
 def _same(value: Any) -> Any:
     return value
+
+
+_LEAST_WINDOW = 64
+"""Elements of a map that are under way at once, at least."""
 
 
 def _say(task: str, text: str) -> None:
