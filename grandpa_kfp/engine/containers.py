@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grandpa_kfp_runtime.contract import ENV_ATTEMPT, ENV_STORE, ENV_TASK_NAME
+from grandpa_kfp_runtime.contract import ENV_ATTEMPT, ENV_STORE, ENV_TASK_NAME, ENV_TELL
 from grandpa_kfp_runtime.errors import ContainerError, TaskError
 
 from ..images.docker import command, docker, inspect_container, labels, remove_containers
@@ -146,6 +146,7 @@ class Containers:
             ENV_STORE: self._host.location,
             ENV_TASK_NAME: attempt.task,
             ENV_ATTEMPT: str(attempt.key[1]),
+            ENV_TELL: "record",
             "PYTHONUNBUFFERED": "1",
         }
 

@@ -1,6 +1,7 @@
 """The command of a task of a compiled YAML as a process of this machine: `Runner` for `yaml_tasks.py`.
 
-Each process leads a group and is killed with all its children when nobody wants it any more.
+Each process leads a group and is killed with all its children when nobody wants it any more. Should this
+process be killed itself, they end too: each holds one end of a pipe whose other end dies with it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from grandpa_kfp_runtime.contract import ENV_ATTEMPT, ENV_STORE, ENV_TASK_NAME
+from grandpa_kfp_runtime.contract import ENV_ATTEMPT, ENV_PARENT, ENV_STORE, ENV_TASK_NAME, ENV_TELL
 from grandpa_kfp_runtime.errors import TaskError
 from grandpa_kfp_runtime.stores import Store
 
@@ -32,6 +33,7 @@ class Processes:
         self._lock = threading.Lock()
         self._processes: dict[tuple[int, int], subprocess.Popen[bytes]] = {}
         self._closed = False
+        self._alive, self._ours = os.pipe()  # nothing is ever written to it
 
     def sees(self, path: Path) -> str:
         return str(path)
@@ -49,6 +51,7 @@ class Processes:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=(self._alive,),
             )
             self._processes[attempt.key] = process
         assert process.stdout is not None
@@ -73,9 +76,12 @@ class Processes:
 
     def close(self) -> None:
         with self._lock:
-            self._closed = True
+            first, self._closed = not self._closed, True
             left = list(self._processes.values())
         end(left)
+        if first:
+            os.close(self._alive)
+            os.close(self._ours)
 
     def _environment(self, attempt: Attempt) -> dict[str, str]:
         """This process's own, the container's, and what a pod would bring: store, scratch space, the task's name."""
@@ -85,6 +91,8 @@ class Processes:
             ENV_STORE: self._store.location,
             ENV_TASK_NAME: attempt.task,
             ENV_ATTEMPT: str(attempt.key[1]),
+            ENV_PARENT: str(self._alive),
+            ENV_TELL: "record",
             "TMPDIR": str(attempt.work / "tmp"),
             "PYTHONUNBUFFERED": "1",
         }

@@ -20,6 +20,7 @@ from typing import IO, Any, Protocol
 
 from grandpa_kfp_runtime.contract import EXECUTOR_INPUT
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError, TaskTimeout
+from grandpa_kfp_runtime.failure import BEGIN_MARKER, END_MARKER, format_report, reports_in
 from grandpa_kfp_runtime.logged.entries import Logged
 from grandpa_kfp_runtime.stores import Store
 from grandpa_kfp_runtime.typespec import Json
@@ -218,8 +219,6 @@ class YamlTasks:
 
     def _failure(self, attempt: Attempt, ended: Ended) -> TaskError:
         """The launcher's own report where there is one, else how it ended and the end of what it printed."""
-        from grandpa_kfp_runtime.failure import format_report, reports_in
-
         text = attempt.log.read_text(encoding="utf-8", errors="replace") if attempt.log.exists() else ""
         records = reports_in(text) or self._stored_failures(attempt)
         if records:
@@ -227,6 +226,8 @@ class YamlTasks:
             told = format_report(record)
             if ended.certain:
                 told += f"\n{attempt.task}: its process {ended.how}"
+            with attempt.log.open("a", encoding="utf-8") as file:  # the task left the telling to us
+                file.write(f"{told}\n")
             kind = TaskTimeout if record.get("exception") == TaskTimeout.__name__ else TaskError
             return kind(told, task=attempt.task)
         lines = "\n".join(f"  {line}" for line in text.splitlines()[-_LAST_LINES:])
@@ -259,9 +260,14 @@ class Copied:
 
     def _copy(self, attempt: Attempt, stream: IO[bytes], echo: Echo) -> None:
         with stream, attempt.log.open("wb", buffering=0) as file:
+            marked = False  # a failure's record, which a task without a store leaves: it will be told in words
             for line in stream:
                 file.write(line)
-                echo(attempt.task, line.decode("utf-8", "replace").rstrip("\r\n"))
+                text = line.decode("utf-8", "replace").rstrip("\r\n")
+                marked = marked or text == BEGIN_MARKER
+                if not marked:
+                    echo(attempt.task, text)
+                marked = marked and text != END_MARKER
 
 
 def _filled(args: Sequence[str], executor_input: str) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ ENV_INDEX_URL = "GRANDPA_INDEX_URL"  # the package index they come from, `${NAME
 ENV_RUNTIME = "GRANDPA_RUNTIME"  # the requirement of the runtime itself, which `--bootstrap` installs first
 ENV_VERBOSE = "GRANDPA_VERBOSE"  # `1`: the task says more on standard error
 ENV_TASK_NAME = "GRANDPA_TASK_NAME"  # set by local engines; KFP's comes from the output URI
+ENV_PARENT = "GRANDPA_PARENT_FD"  # set by local engines: a pipe that ends when the engine's process does
+ENV_TELL = "GRANDPA_TELL"  # set by local engines, `record`: the engine shows the report of a failure, the task does not
 ENV_ATTEMPT = "GRANDPA_ATTEMPT"  # set by local engines; elsewhere time and pod name the attempt
 
 INLINE_LIMIT_BYTES = 2048

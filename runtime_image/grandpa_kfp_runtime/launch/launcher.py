@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 _EXIT_GRACE_S = 30.0
 _DEFECT = 70
+_NO_RUN = "unknown"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,7 +61,7 @@ def run_task(argv: Sequence[str], env: MutableMapping[str, str] = os.environ) ->
     """Runs one task to its end, whatever that is, and says so in every place that should know."""
     attempt = _Attempt(env)
     try:
-        watchdog = Watchdog(_timeout_s(env), attempt.give_up)
+        watchdog = Watchdog(_timeout_s(env), attempt.give_up, _parent(env))
     except GrandpaError as error:
         return attempt.give_up(error)
     watchdog.start()
@@ -122,7 +123,7 @@ class _Attempt:
         self.given = ExecutorInput.from_text(text)
         _check_outputs(self.call.interface, self.given)
         place = Place.of(self.given, self.env.get(contract.ENV_TASK_NAME, ""))
-        place = place or Place("unknown", self.task, self.name)
+        place = place or Place(_NO_RUN, self.task, self.name)
         self.run_id, self.task = place.run_id, place.task
         location = self.env.get(contract.ENV_STORE) or self.call.store
         try:
@@ -237,9 +238,12 @@ class _Attempt:
         record["exit_code"] = self._exit_code(error, record["exit_code"])
         if record["exit_code"] == _DEFECT:
             record["hint"] = "this is a defect of grandpa-kfp itself; please report it with all of the above"
-        _tell(format_report(record))
+        told_by_engine = self.env.get(contract.ENV_TELL) == "record"
+        if not told_by_engine:
+            _tell(format_report(record))
+        nameless = told_by_engine and self.run_id == _NO_RUN  # no engine would find its record
         down = isinstance(error, StoreUnavailable | StoreDenied)
-        if down or self.records is None or not self.records.put_failure({**record, **self._logged()}):
+        if nameless or down or self.records is None or not self.records.put_failure({**record, **self._logged()}):
             write_marked(record, _StandardError())
         return int(record["exit_code"])
 
@@ -353,6 +357,18 @@ def _handles(interface: Interface, given: ExecutorInput) -> dict[str, str]:
             value = given.values[item.name]
             found[item.name] = value if isinstance(value, str) else json.dumps(value)
     return found
+
+
+def _parent(env: MutableMapping[str, str]) -> int | None:
+    """The pipe whose end is the engine's: not for the user's code, nor for its children."""
+    text = env.pop(contract.ENV_PARENT, "")
+    if not text.isdecimal():
+        return None
+    try:
+        os.set_inheritable(int(text), False)
+    except OSError:  # a child that took our environment over, without our pipe
+        return None
+    return int(text)
 
 
 def _timeout_s(env: Mapping[str, str]) -> float:

@@ -1,4 +1,4 @@
-"""The task's timeout and SIGTERM, watched by a thread: they end the task whatever its code is doing.
+"""The task's timeout, SIGTERM and its engine's end, watched by a thread: they end the task whatever its code does.
 
 A Python signal handler runs only when the main thread comes back to the interpreter, which a long call
 into a library may not do before the pod is killed. So the signal's number is written to a pipe by the
@@ -22,15 +22,21 @@ End = Callable[[TaskError, "FrameType | None"], int]
 """Reports why the task ends and where its main thread is; returns the exit code."""
 
 
+class _Orphaned(RunCancelled):
+    """The local engine's process is gone."""
+
+
 class Watchdog:
     """One a process, made and started in the main thread.
 
     timeout_s: 0 for none. end: called in the watching thread, at most once, and only when the task has
-    not ended by itself; the process is gone after it.
+    not ended by itself; the process is gone after it. parent: a pipe that comes to its end when the local engine's
+    process does, however it was ended; then the task's whole group of processes is killed.
     """
 
-    def __init__(self, timeout_s: float, end: End) -> None:
+    def __init__(self, timeout_s: float, end: End, parent: int | None = None) -> None:
         self._timeout_s = timeout_s
+        self._parent = parent
         self._end = end
         self._ended = threading.Lock()
         self._owner = os.getpid()
@@ -73,14 +79,20 @@ class Watchdog:
         try:
             code = self._end(error, sys._current_frames().get(self._main))
         finally:
+            if isinstance(error, _Orphaned) and os.getpgrp() == os.getpid():
+                os.killpg(0, signal.SIGKILL)  # the engine would have killed the task's children with it
             os._exit(code)
 
     def _wait(self) -> TaskError:
         due = time.monotonic() + self._timeout_s if self._timeout_s else None
         while True:
             left = None if due is None else max(0.0, due - time.monotonic())
-            if not select.select([self._read], [], [], left)[0]:
+            watched = [self._read] if self._parent is None else [self._read, self._parent]
+            ready = select.select(watched, [], [], left)[0]
+            if not ready:
                 return TaskTimeout(f"it ran longer than its timeout_s of {self._timeout_s:g} s")
+            if self._parent in ready:
+                return _Orphaned("the process that ran the workflow was killed")
             numbers = os.read(self._read, 512)
             # a handler of the user's own has the say over SIGTERM
             if signal.SIGTERM in numbers and signal.getsignal(signal.SIGTERM) == self._on_signal:
