@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing import get_context
+from typing import Any
 
 from bodies import ARRAY_BYTES, consume, produce, use_numpy
 from timing import Found, ours
@@ -32,13 +33,23 @@ def ours_to_another(times: int) -> Found:
     import flows
 
     with ours(process_count=WORKERS, threads_per_process=1) as parser:
+        _up(parser)
         return _split("ours", [wait for _ in range(times + 1) for wait in parser(flows.array_to_two)])
+
+
+def _up(parser: Any) -> None:
+    """Both workers are there and have imported NumPy, by the same nodes with an array that goes in a message."""
+    import flows
+
+    while not any(other for _, other in parser(flows.array_to_two, size_bytes=64)):
+        continue
 
 
 def ours_on_the_same(times: int) -> Found:
     import flows
 
     with ours(process_count=WORKERS, threads_per_process=1) as parser:
+        _up(parser)
         waits = [parser(flows.array_to_one) for _ in range(times + 1)]
     here = [seconds for seconds, other in waits if not other]
     assert here, "no consumer followed its producer"

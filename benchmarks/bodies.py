@@ -23,11 +23,11 @@ def use_numpy(_: int = 0) -> int:
     return os.getpid()
 
 
-def produce(_: int = 0) -> Any:
+def produce(size_bytes: int = ARRAY_BYTES) -> Any:
     """An array that says when it was finished, and in which process."""
     import numpy
 
-    array = numpy.ones(ARRAY_BYTES // 8)
+    array = numpy.ones(size_bytes // 8)
     array[1] = os.getpid()
     array[0] = time.perf_counter()
     return array

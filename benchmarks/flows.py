@@ -63,12 +63,12 @@ def counted(executions: str, seconds: float, *_: Any) -> int:
 
 
 @Workflow
-def a_to_g(executions: str) -> int:
-    """Seven seconds, four of them after each other: TinyComputationGraph's demonstration."""
-    a = counted(executions, 1.0)
-    b, c, d = (counted(executions, 1.0, a) for _ in range(3))
-    e, f = counted(executions, 1.0, c, d), counted(executions, 1.0, b)
-    return counted(executions, 1.0, f, c, e)
+def a_to_g(executions: str, seconds: float = 1.0) -> int:
+    """Seven sleeps, four of them after each other: TinyComputationGraph's demonstration."""
+    a = counted(executions, seconds)
+    b, c, d = (counted(executions, seconds, a) for _ in range(3))
+    e, f = counted(executions, seconds, c, d), counted(executions, seconds, b)
+    return counted(executions, seconds, f, c, e)
 
 
 @Workflow
@@ -80,13 +80,8 @@ def counted_ladder(executions: str, steps: Static[int] = 30) -> int:
 
 
 @Node
-def use_numpy() -> int:
-    return bodies.use_numpy()
-
-
-@Node
-def produce() -> Any:
-    return bodies.produce()
+def produce(size_bytes: int) -> Any:
+    return bodies.produce(size_bytes)
 
 
 @Node
@@ -95,17 +90,11 @@ def consume(array: Any) -> tuple[float, bool]:
 
 
 @Workflow
-def awake(tasks: Static[int] = 2) -> list[int]:
-    """As many tasks at once as there are workers."""
-    return [use_numpy() for _ in range(tasks)]
-
-
-@Workflow
-def array_to_two() -> list[Any]:
-    made = produce()
+def array_to_two(size_bytes: int = bodies.ARRAY_BYTES) -> list[Any]:
+    made = produce(size_bytes)
     return [consume(made), consume(made)]
 
 
 @Workflow
-def array_to_one() -> Any:
-    return consume(produce())
+def array_to_one(size_bytes: int = bodies.ARRAY_BYTES) -> Any:
+    return consume(produce(size_bytes))

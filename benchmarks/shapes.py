@@ -30,6 +30,7 @@ def _a_to_g(where: str, times: int) -> Found:
     import flows
 
     with ours(**ENGINES[where]) as parser:
+        _counted(lambda file: parser(flows.a_to_g, executions=file, seconds=0.05))  # its workers are up after this
         found, runs = _counted(lambda file: repeat(lambda: parser(flows.a_to_g, executions=file), times, warm=False))
     who = f"ours, {where}"
     return {"A..G": {who: found}, "A..G, executions": {who: [runs / len(found)]}}

@@ -29,13 +29,8 @@ def repeat(work: Callable[[], object], times: int, *, warm: bool = True) -> list
 
 @contextmanager
 def ours(**options: Any) -> Iterator[Any]:
-    """A TemplateParser whose workers, if it has any, are all up at the start and end with the block."""
-    import flows
-
+    """A TemplateParser whose workers, if it has any, end with the block."""
     from grandpa_kfp import TemplateParser
 
     with TemplateParser(**{"record": False, **options}) as parser:
-        workers = options.get("process_count", 0)
-        while len(set(parser(flows.awake, tasks=max(workers, 1)))) < workers:
-            continue
         yield parser
