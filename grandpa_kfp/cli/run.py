@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   grandpa run pipeline.py -p a=4 -p names=x,y
-  grandpa run pipeline.py:train --params params.yaml --threads 8
+  grandpa run pipeline.py:train --params params.yaml --processes auto
   grandpa run pipeline.yaml --store s3://bucket/runs?endpoint=http://127.0.0.1:9000
   grandpa run pipeline.yaml --engine docker
 """,
@@ -35,7 +35,16 @@ Examples:
 @parameter_options
 @profile_option
 @click.option(
-    "--threads", type=click.IntRange(min=1), metavar="N", help="Tasks at once; by default the number of cores and four."
+    "--processes", metavar="N|auto", help="Run tasks in so many worker processes, auto for one a core; 0 for none."
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tasks at once, by default the number of cores and four; with --processes in each, by default one.",
+)
+@click.option(
+    "--memory", metavar="SIZE", help="Shared memory for values between processes, such as 4Gi; more goes to disk."
 )
 @click.option(
     "--engine",
@@ -78,6 +87,10 @@ def _check(source: Source, options: dict[str, Any]) -> None:
     if source.kind == "yaml":
         if options["engine"] == "threads":
             raise click.UsageError("a compiled YAML runs its containers' commands, so --engine threads cannot run it")
+        if options["processes"] is not None:
+            raise click.UsageError(
+                "each task of a compiled YAML is a process of its own: --threads says how many at once"
+            )
         if options["record"] is False:
             raise click.UsageError(
                 "a compiled YAML passes values through .grandpa/, so --no-record cannot be had with it"
@@ -108,7 +121,9 @@ def _run_graph(source: Source, launched: Launched | None, options: dict[str, Any
         return run(
             workflow,
             params,
+            processes=_processes(settings.get("processes")),
             threads=settings.get("threads"),
+            memory=settings.get("memory"),
             store=settings.get("local_store"),
             keep_going=settings.get("keep_going"),
             record=settings.get("record"),
@@ -146,8 +161,12 @@ def _settings(source: Source, workflow: Any, options: dict[str, Any]) -> Setting
     """The store of a run on this machine is a key of its own: a profile's is that of its cluster."""
     from .configured import settings_of
 
-    given = {name: options[name] for name in ("threads", "keep_going", "record")}
+    given = {name: options[name] for name in ("processes", "threads", "memory", "keep_going", "record")}
     return settings_of(source, workflow, options["profile"], {**given, "local_store": options["store"]})
+
+
+def _processes(asked: int | str) -> int | str:
+    return int(asked) if isinstance(asked, str) and asked.isdecimal() else asked
 
 
 def _root(file: Path) -> Path:

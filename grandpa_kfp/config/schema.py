@@ -10,15 +10,16 @@ from typing import Any, Literal
 
 from grandpa_kfp_compiler.kfp.options import CODE_MODES, DEFAULT_SECRET, DEFAULT_STORE
 
-Kind = Literal["text", "number", "switch", "list", "table"]
+Kind = Literal["text", "number", "amount", "switch", "list", "table"]
 Place = Literal["project", "profile", "workflow"]
 EVERYWHERE: tuple[Place, ...] = ("project", "profile", "workflow")
-_KINDS: dict[Kind, tuple[type, str]] = {
-    "text": (str, "a text"),
-    "number": (int, "a whole number"),
-    "switch": (bool, "true or false"),
-    "list": (list, "a list of texts"),
-    "table": (dict, "a table of texts"),
+_KINDS: dict[Kind, tuple[tuple[type, ...], str]] = {
+    "text": ((str,), "a text"),
+    "number": ((int,), "a whole number"),
+    "amount": ((int, str), "a whole number or a text"),
+    "switch": ((bool,), "true or false"),
+    "list": ((list,), "a list of texts"),
+    "table": ((dict,), "a table of texts"),
 }
 
 
@@ -50,8 +51,8 @@ class Key:
         >>> KEYS["threads"].fault("four"), KEYS["threads"].fault(0), KEYS["threads"].fault(4)
         ('must be a whole number, but is a text', 'must be at least 1', '')
         """
-        kind, told = _KINDS[self.kind]
-        if type(value) is not kind:
+        kinds, told = _KINDS[self.kind]
+        if type(value) not in kinds:
             return f"must be {told}, but is {kind_of(value)}"
         items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         for item in items:
@@ -131,7 +132,9 @@ _ALL = (
     Key("context", "text", "the kubeconfig's context", told="the current one"),
     Key("wait", "switch", "follow a run until it ends", False),
     # run
+    Key("processes", "amount", "worker processes of a run on this machine: a number, or auto for one a core", 0),
     Key("threads", "number", "tasks at once in a run on this machine", told="cores and four", least=1),
+    Key("memory", "amount", "shared memory for values between worker processes", told="half of the machine's"),
     Key("local_store", "text", "where values of a run on this machine go", told=".grandpa/store"),
     Key("keep_going", "switch", "after a failure go on with what does not depend on it", False),
     Key("record", "switch", "keep a record of each run on this machine in .grandpa/", True),
