@@ -219,8 +219,8 @@ def _hint(error: BaseException, in_container: bool) -> str:
         if not in_container:
             return f"install the package that provides {name} into this environment ({sys.prefix})"
         return (
-            f"the image has no module {name}. From a package: name it in packages=[...] and compile with --bootstrap, "
-            "or use an image that has it (image=, --image). A file of the project: name it in include=[...]"
+            f"the image has no module {name}. From a package: name it in packages=[...], or use an image that has it "
+            "(image=, --image). A file of the project: name it in include=[...]"
         )
     if isinstance(error, FileNotFoundError) and in_container:
         return (
