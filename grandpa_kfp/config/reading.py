@@ -41,7 +41,10 @@ Table = Mapping[str, Located]
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What one file says. parameters: by workflow; file: None where the project has no configuration."""
+    """What one file says. parameters: by workflow; file: None where the project has no configuration.
+
+    places: where the part of each workflow stands, `grandpa.toml:12`.
+    """
 
     root: Path
     file: Path | None = None
@@ -49,6 +52,7 @@ class Configuration:
     profiles: Mapping[str, Table] = field(default_factory=dict)
     workflows: Mapping[str, Table] = field(default_factory=dict)
     parameters: Mapping[str, Table] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_configuration(root: Path) -> Configuration:
@@ -124,6 +128,7 @@ class _Checker:
                 for name, table in workflows.items()
             },
             parameters,
+            {name: self._where(("workflows", name)) for name in workflows},
         )
         for path, table in (
             ((), found.project),

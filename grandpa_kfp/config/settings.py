@@ -40,13 +40,15 @@ class Settings:
     """What holds for one workflow.
 
     chosen: by key. parameters: the workflow's, as the configuration gives them, unconverted. profile: the one
-    in force, empty for none. file: the configuration, None where there is none.
+    in force, empty for none. file: the configuration, None where there is none. others: the other workflows that
+    the configuration has a part for, and where it stands.
     """
 
     chosen: Mapping[str, Chosen]
     parameters: Mapping[str, Chosen] = field(default_factory=dict)
     profile: str = ""
     file: Path | None = None
+    others: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, name: str) -> Any:
         """The value of a key, its default where nothing is said."""
@@ -99,7 +101,8 @@ def settings_for(
     for name in names:
         for parameter, value in configuration.parameters.get(name, {}).items():
             parameters.setdefault(parameter, Chosen(value.value, f"workflow {name}, {value.where}"))
-    return Settings(chosen, parameters, in_force, configuration.file)
+    others = {name: place for name, place in configuration.places.items() if name not in names}
+    return Settings(chosen, parameters, in_force, configuration.file, others)
 
 
 def _names(root: Path, file: Path, names: Sequence[str]) -> Iterator[str]:

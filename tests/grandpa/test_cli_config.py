@@ -168,3 +168,24 @@ def test_config_notes_a_misspelt_variable(project, monkeypatch):
     assert "note: GRANDPA_IMGE is no setting; did you mean GRANDPA_IMAGE?" in ended.err
     assert ended.err.count("note:") == 1
     assert "hunter2-hunter2" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("flows", "[workflows.flows] is used by nothing: flow.py has no workflow flows; did you mean flow?"),
+        ('"flow.py:folw"', "is used by nothing: flow.py has no workflow folw; did you mean flow?"),
+        ('"flw.py:flow"', "is used by nothing: there is no file"),
+        ("train", ""),
+        ("flows_of_another_file", ""),
+        ("flow", ""),
+    ],
+)
+def test_a_part_of_the_configuration_for_no_workflow_is_told(project, table, told):
+    """Where it looks like a mistake; a workflow of that name may stand in a file that is not loaded."""
+    project.write("other.py", "# flows_of_another_file\n")
+    configure(project, f"\n[workflows.{table}]\nthreads = 2\n")
+    ended = project.grandpa("run", "flow.py")
+    assert ended.code == 0, ended.err
+    assert ("note: grandpa.toml:2: " in ended.err) == bool(told), ended.err
+    assert told in ended.err
