@@ -41,7 +41,7 @@ from .run import Run
 from .scheduler import Schedule
 from .scratch import Scratch
 from .targets import Targets
-from .task_logs import ThreadLog
+from .task_logs import LaneLog
 from .values import Values
 
 
@@ -265,7 +265,7 @@ class GraphTasks:
 
     def _open_log(self, task: int, attempt: int, call: Call) -> TaskLog:
         redactor = Redactor.from_environment([name for name, _ in call.options.secrets or ()])
-        return ThreadLog(lambda take: self._ledger.logs(task, attempt, take), self._supplies.values, redactor).log
+        return LaneLog(lambda take: self._ledger.logs(task, attempt, take), self._supplies.values.keep, redactor).log
 
     def _inputs(self, bound: Bound, context: TaskContext, prefix: str, *, again: bool) -> dict[str, Any]:
         values = self._supplies.values

@@ -7,15 +7,19 @@ read back with its record (`TaskRun.logged`, `Logged.of_record`) and told again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from grandpa_kfp_runtime.code.class_fingerprints import class_fingerprint
+from grandpa_kfp_runtime.contract import INLINE_LIMIT_BYTES
 from grandpa_kfp_runtime.logged.entries import Artifact, Logged
 from grandpa_kfp_runtime.logged.task_log import TaskLog
 from grandpa_kfp_runtime.redaction import Redactor
+from grandpa_kfp_runtime.stores.base import Store
+from grandpa_kfp_runtime.typespec import Json
+from grandpa_kfp_runtime.values.summaries import summary
 
 from .events import ArtifactLogged, Event, MetricsLogged, ParamsLogged
-from .values import Values
 
 
 def events_of(task: str, attempt: int, logged: Logged) -> list[Event]:
@@ -45,15 +49,21 @@ def logged_in(event: Event) -> Logged | None:
     return None
 
 
-class ThreadLog:
-    """`Sink` of the log of a task that runs on a thread here.
+class LaneLog:
+    """`Sink` of the log of a task that runs in this process.
 
-    tell: takes a function that returns what is new, to be asked soon, on another thread; values: where artifacts go.
+    tell: takes a function that returns what is new, to be asked soon, on another thread; keep: stores a value under
+    a name, gives its handle and facts about it.
     """
 
-    def __init__(self, tell: Callable[[Callable[[], Logged]], None], values: Values, redactor: Redactor) -> None:
+    def __init__(
+        self,
+        tell: Callable[[Callable[[], Logged]], None],
+        keep: Callable[[str, Any], tuple[str, Mapping[str, Json]]],
+        redactor: Redactor,
+    ) -> None:
         self._tell = tell
-        self._values = values
+        self._keep = keep
         self.log = TaskLog(self, redactor)
 
     def wake(self) -> None:
@@ -63,5 +73,17 @@ class ThreadLog:
         from grandpa_kfp_runtime.launch.stored_log import form_kept, kept_value
 
         kept = kept_value(value)
-        handle, facts = self._values.keep(name, kept)
+        handle, facts = self._keep(name, kept)
         return Artifact(form_kept(kept), handle, facts)
+
+
+def keep_value(name: str, value: Any, store: Store | None) -> tuple[str, dict[str, Json]]:
+    """Stores a value that a task logs: its handle, and facts about it; both empty without a store.
+
+    Raises TaskError for one that cannot be stored, with a store or without; the store's errors.
+    """
+    from grandpa_kfp_runtime.launch.outputs import store_output
+    from grandpa_kfp_runtime.stores.memory import MemoryStore
+
+    kept = store_output(name, value, store or MemoryStore(), INLINE_LIMIT_BYTES, class_fingerprint)
+    return ("", {}) if store is None else (kept.handle, {"summary": summary(value), **kept.facts})

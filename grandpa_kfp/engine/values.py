@@ -19,7 +19,6 @@ from typing import Any
 
 from grandpa_kfp_compiler.graph import Constant
 from grandpa_kfp_runtime.code.class_fingerprints import class_fingerprint
-from grandpa_kfp_runtime.contract import INLINE_LIMIT_BYTES
 from grandpa_kfp_runtime.errors import CodecError, ObjectGone, StoreError
 from grandpa_kfp_runtime.stores.base import Store
 from grandpa_kfp_runtime.typespec import Json
@@ -27,7 +26,8 @@ from grandpa_kfp_runtime.values.codecs import Encoded, decode, encode
 from grandpa_kfp_runtime.values.frames import plain
 from grandpa_kfp_runtime.values.handles import from_handle, to_handle
 from grandpa_kfp_runtime.values.objects import pack
-from grandpa_kfp_runtime.values.summaries import summary
+
+from .task_logs import keep_value
 
 _ATOMS = frozenset({
     type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), range,
@@ -193,16 +193,11 @@ class Values:
 
         Raises TaskError for one that cannot be stored.
         """
-        from grandpa_kfp_runtime.launch.outputs import store_output
-        from grandpa_kfp_runtime.stores.memory import MemoryStore
-
-        store = self._store if self._writable else None
         try:
-            kept = store_output(name, value, store or MemoryStore(), INLINE_LIMIT_BYTES, class_fingerprint)
+            return keep_value(name, value, self._store if self._writable else None)
         except StoreError as error:
             self._give_up(error)
             return "", {}
-        return ("", {}) if store is None else (kept.handle, {"summary": summary(value), **kept.facts})
 
     def constant(self, leaf: Constant, name: str, *, scratch: Callable[[], Path]) -> Any:
         """A constant for one consumer. Raises CodecError, calling it `name`."""

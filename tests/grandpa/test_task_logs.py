@@ -100,7 +100,14 @@ def as_processes(project: Project, listener: Any) -> Run:
     return run_pipeline_yaml(project.folder / "flow.yaml", root=project.folder, listeners=[listener])
 
 
-ENGINES = {"threads": on_threads, "yaml": as_processes}
+def on_workers(project: Project, listener: Any) -> Run:
+    from grandpa_kfp.loading import load_target
+
+    target = load_target(str(project.folder / "flow.py"))
+    return grandpa_kfp.run(target, root=project.folder, listeners=[listener], processes=2)
+
+
+ENGINES = {"threads": on_threads, "workers": on_workers, "yaml": as_processes}
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -39,6 +39,8 @@ _HEAR_SIGNALS_EVERY_S = 0.25
 """Python hears of a signal that comes just before its main thread blocks only when that wakes up."""
 _SHARE_AFTER_S = 0.005
 """A lane that has said nothing for so long gives what it has not begun to one that has nothing to do."""
+_GIVE_UP_AFTER_S = 60.0
+"""When workers have been killed while they started for so long, none will ever work."""
 _LAST_WORD_S = 1.0
 """A worker whose task has run out of time may say where it is for so long."""
 
@@ -84,6 +86,7 @@ class Conductor:
         self._exports: dict[int, tuple[int, Key, int, bool]] = {}  # segment -> task, output, bytes, on disk
         self._stopped = False
         self._looking = False  # whether a timer will wake this thread to share work out anew
+        self._heard = time.monotonic()  # when a worker last said that it is there
         self.lost: list[int] = []
 
     # --- Lanes ---------------------------------------------------------------------------------------
@@ -334,6 +337,7 @@ class Conductor:
             self._not_exported(hand, *message[1:])
         elif kind == specs.READY:
             hand.ready = True
+            self._heard = time.monotonic()
 
     def _done(
         self,
@@ -356,13 +360,23 @@ class Conductor:
                 lane.chunks.popleft()
                 hand.alone = False
             if failed:
-                self._failed(Failed._make(data))
+                failure = Failed._make(data)
+                self._logged(failure)
+                self._failed(failure)
             else:
-                self._finished(lane, Finished._make(data))
+                finished = Finished._make(data)
+                self._logged(finished)
+                self._finished(lane, finished)
         for segment in let_go:
             self._crew.memory.returned(segment, hand.number)
         if lane.chunks:
             self._begin(lane.chunks[0])
+
+    def _logged(self, outcome: Finished | Failed) -> None:
+        task, logged = outcome.number, outcome.logged
+        if logged is not None:
+            self._ledger.logged(task, logged)
+            self._ledger.logs(task, self._ledger.runs[task].attempts, lambda: logged)
 
     def _finished(self, lane: Lane, finished: Finished) -> None:
         task = finished.number
@@ -512,8 +526,9 @@ class Conductor:
             touched += left[:begun]
             untouched += left[begun:]
         saving = [task for task, item in self._saving.items() if item.hand is hand]
-        how = how_it_ended(self._crew.lose(hand))
-        if not hand.ready and not touched:
+        code = self._crew.lose(hand)
+        how = how_it_ended(code)
+        if not hand.ready and (code >= 0 or time.monotonic() - self._heard > _GIVE_UP_AFTER_S):
             raise GrandpaError(
                 f"a worker process could not start: it {how}; what it said stands above. Without worker processes "
                 "(processes=0) tasks run in this process"

@@ -14,11 +14,13 @@ from grandpa_kfp_runtime.code.class_fingerprints import class_fingerprint
 from grandpa_kfp_runtime.errors import CodecError, ObjectGone, StoreError
 from grandpa_kfp_runtime.stores.base import Store
 from grandpa_kfp_runtime.stores.file import FileStore
+from grandpa_kfp_runtime.typespec import Json
 from grandpa_kfp_runtime.values.codecs import Encoded, decode, encode
 from grandpa_kfp_runtime.values.frames import plain, size_of
 from grandpa_kfp_runtime.values.handles import from_handle, to_handle
 from grandpa_kfp_runtime.values.objects import pack
 
+from ..task_logs import keep_value
 from ..values import is_alone, is_plain, is_shareable
 from . import segments
 from .parcels import INLINE_BYTES, KEPT, PLAIN, STORED, Key, Parcel, packed
@@ -106,6 +108,14 @@ class Holdings:
         if big:
             return (KEPT, segments.layout_of([size_of(frame) for frame in encoded.frames])[1])
         return packed(encoded) if what & SEND else None
+
+    def keep(self, name: str, value: Any) -> tuple[str, dict[str, Json]]:
+        """Stores a value that a task logs, as `Values.keep` does. Raises TaskError for one that cannot be stored."""
+        try:
+            return keep_value(name, value, self._store)
+        except StoreError as error:
+            self._give_up(error)
+            return "", {}
 
     def settle(self) -> None:
         """Before another task runs: what somebody else may still hold and change gets memory of its own."""

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from grandpa_kfp_runtime.logged.entries import Logged
+
 from .parcels import Parcel
 
 
@@ -37,13 +39,15 @@ VERBOSE = 1
 
 
 class Finished(NamedTuple):
-    """The task succeeded. started: seconds since the epoch; parcels: of the outputs that were wanted."""
+    """The task succeeded. started: seconds since the epoch; parcels: of the outputs that were wanted; logged: what it
+    logged, None for nothing."""
 
     number: int
     started: float
     duration_s: float
     parcels: tuple[Parcel | None, ...]
     handles: Mapping[str, str]
+    logged: Logged | None = None
 
 
 class Failed(NamedTuple):
@@ -57,6 +61,7 @@ class Failed(NamedTuple):
     line: str
     report: str
     cause: bytes
+    logged: Logged | None = None
 
 
 Outcome: TypeAlias = "Finished | Failed"

@@ -29,9 +29,12 @@ from typing import TYPE_CHECKING, Any
 from grandpa_kfp_runtime.context import TaskContext, put
 from grandpa_kfp_runtime.contract import Interface
 from grandpa_kfp_runtime.errors import TaskTimeout
+from grandpa_kfp_runtime.logged.outputs import note_outputs
+from grandpa_kfp_runtime.redaction import Redactor
 from grandpa_kfp_runtime.task import perform
 
 from .. import environment
+from ..task_logs import LaneLog
 from . import segments, specs
 from .channel import Closed, Incoming, Voice
 from .holdings import Holdings, read_stored
@@ -40,6 +43,8 @@ from .specs import Failed, Finished, Outcome, Setting, Spec
 
 if TYPE_CHECKING:
     from grandpa_kfp_runtime.code.loader import Loader
+    from grandpa_kfp_runtime.logged.entries import Logged
+    from grandpa_kfp_runtime.logged.task_log import TaskLog
     from grandpa_kfp_runtime.stores import Store
 
 _SPEAK_EVERY_S = 0.002
@@ -263,7 +268,7 @@ class Worker:
     def _run(self, lane: _Lane, spec: Spec, arrived: dict[int, _Arrived]) -> Outcome:
         key, interface = self._interfaces[spec.interface]
         lane.current = spec
-        context = TaskContext(self._setting.run_id, spec.id, spec.attempt)
+        context = TaskContext(self._setting.run_id, spec.id, spec.attempt, open_log=lambda: self._open_log(spec))
         inputs: dict[str, Any] = {}
         lane.inputs = inputs
         if spec.env:
@@ -281,15 +286,21 @@ class Worker:
             if spec.flags & specs.VERBOSE:
                 _say(spec, f"after {time.perf_counter() - begun:.3f} s", outputs)
             parcels, handles = self._holdings.publish(spec.id, outputs, spec.wanted)
-            return Finished(spec.number, started, time.perf_counter() - begun, parcels, handles)
+            note_outputs(context.log, outputs, handles, {})
+            return Finished(spec.number, started, time.perf_counter() - begun, parcels, handles, _logged(context))
         except BaseException as error:
-            return self._failure(spec, inputs, error, started, time.perf_counter() - begun)
+            failed = self._failure(spec, inputs, error, started, time.perf_counter() - begun)
+            return failed._replace(logged=_logged(context))
         finally:
             if spec.env:
                 environment.leave()
             lane.current = None
             lane.inputs = {}
             context.close()
+
+    def _open_log(self, spec: Spec) -> TaskLog:
+        """What is logged goes to the parent with the outcome."""
+        return LaneLog(lambda take: None, self._holdings.keep, Redactor.from_environment(spec.secrets)).log
 
     def _input(self, source: Parcel, arrived: dict[int, _Arrived], scratch: Callable[[], Path]) -> Any:
         kind = source[0]
@@ -346,6 +357,10 @@ class Worker:
         return Failed(
             spec.number, started, duration_s, type(told).__name__, one_line(error), str(told), _pickled(error)
         )
+
+
+def _logged(context: TaskContext) -> Logged | None:
+    return None if context.opened_log is None else context.opened_log.logged()
 
 
 def _perform(
