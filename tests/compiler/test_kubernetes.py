@@ -238,3 +238,9 @@ def test_what_a_server_does_not_do_is_noted() -> None:
     assert "reserves nothing" in notes(OPTIONS["disk-and-gpu"])[0]
     assert "podAffinity" in notes(OPTIONS["affinity-to-pods"])[0]
     assert "set shm=" in notes({"kubernetes": {"enabledSharedMemory": {"size": "1Gi"}}})[0]
+
+
+def test_a_platform_spec_larger_than_one_argument_is_refused() -> None:
+    """KFP hands it to the task's driver as one."""
+    with pytest.raises(CompileError, match=r"add \(calc.py:9\): what it asks of Kubernetes takes 1\d\d,\d+ bytes"):
+        parts({"annotations": {"notes": "x" * 130_000}})

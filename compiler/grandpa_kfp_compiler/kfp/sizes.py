@@ -52,7 +52,9 @@ def predict_workflow(pipeline: Pipeline, env: Mapping[str, str] | None = None) -
     extra = sum(len(name) + len(value) + 30 for name, value in (env or {}).items())
     tasks = sum(counts.values())
     leaves = pipeline.leaves()
-    spec = tasks * _SPEC_TASK_BYTES + sum(2 * container_bytes(leaf.executor) + extra for leaf in leaves)
+    spec = tasks * _SPEC_TASK_BYTES + sum(
+        2 * container_bytes(leaf.executor) + extra + platform_bytes(leaf.executor) for leaf in leaves
+    )
     if spec > WORKFLOW_LIMIT_BYTES:
         return WorkflowSize(spec, tasks * _STATUS_TASK_DIGITS)  # over already: the rest is not worth the time
     return WorkflowSize(spec, sum(_status(leaf, counts[leaf.key], env or {}) for leaf in leaves))
@@ -60,7 +62,7 @@ def predict_workflow(pipeline: Pipeline, env: Mapping[str, str] | None = None) -
 
 def _status(leaf: Leaf, count: int, env: Mapping[str, str]) -> int:
     """The compressed status of all tasks of one component; beyond a few, each costs what the last one did."""
-    pod = json.dumps([leaf.executor.args, leaf.executor.env, dict(env)])
+    pod = json.dumps([leaf.executor.args, leaf.executor.env, leaf.executor.kubernetes, dict(env)])
     sizes = [0]
     for number in range(1, min(count, _SAMPLES) + 1):
         text = "".join(f"{_noise(leaf.key, index)}{pod}{pod}" for index in range(number))
@@ -83,6 +85,11 @@ def container_bytes(executor: Executor) -> int:
     return 100 + len(executor.image) + env + words
 
 
+def platform_bytes(executor: Executor) -> int:
+    """The JSON of what it asks of Kubernetes, another argument of its driver."""
+    return len(json.dumps(executor.kubernetes, separators=(",", ":")))
+
+
 def check_tasks(pipeline: Pipeline) -> None:
     """Raises CompileError for the first task whose inputs or container are too large for one argument."""
     for leaf in pipeline.leaves():
@@ -91,6 +98,12 @@ def check_tasks(pipeline: Pipeline) -> None:
             raise CompileError(
                 f"{leaf.where}: its description takes {size:,} bytes, and Linux ends an argument at "
                 f"{ARGUMENT_LIMIT_BYTES:,}: pass fewer arguments, or put many Refs into one list"
+            )
+        size = platform_bytes(leaf.executor)
+        if size > ARGUMENT_LIMIT_BYTES:
+            raise CompileError(
+                f"{leaf.where}: what it asks of Kubernetes takes {size:,} bytes, and Linux ends an argument at "
+                f"{ARGUMENT_LIMIT_BYTES:,}: shorten its annotations, or give fewer volumes and secrets"
             )
     for dag in pipeline.dags():
         for task in dag.tasks:
