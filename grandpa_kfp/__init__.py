@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from grandpa_kfp_runtime.context import log_params as log_params
     from grandpa_kfp_runtime.errors import CodecError as CodecError
     from grandpa_kfp_runtime.errors import CompileError as CompileError
+    from grandpa_kfp_runtime.errors import ConfigError as ConfigError
+    from grandpa_kfp_runtime.errors import ContainerError as ContainerError
     from grandpa_kfp_runtime.errors import DeployError as DeployError
     from grandpa_kfp_runtime.errors import GrandpaError as GrandpaError
     from grandpa_kfp_runtime.errors import GraphError as GraphError
@@ -61,9 +63,9 @@ if TYPE_CHECKING:
     from .launching import launch as launch
 
 _ERRORS = (
-    "CodecError", "CompileError", "DeployError", "GrandpaError", "GraphError", "LoadError", "ObjectCorrupt",
-    "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "RunCancelled", "StoreDenied", "StoreError",
-    "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TraceError",
+    "CodecError", "CompileError", "ConfigError", "ContainerError", "DeployError", "GrandpaError", "GraphError",
+    "LoadError", "ObjectCorrupt", "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "RunCancelled",
+    "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TraceError",
 )  # fmt: skip
 _LOGGED = ("ClassificationMetrics", "Figure", "Html", "Markdown", "Metrics")
 _VOLUMES = ("config_map_volume", "empty_dir", "ephemeral_volume", "pvc", "secret_volume")

@@ -11,8 +11,8 @@ import pytest
 import grandpa_kfp
 
 NAMES = [
-    "ClassificationMetrics", "CodecError", "CompileError", "Component", "DeployError", "Figure", "File",
-    "GrandpaError", "GraphError", "Html", "LoadError", "Markdown", "Metrics", "Node", "ObjectCorrupt",
+    "ClassificationMetrics", "CodecError", "CompileError", "Component", "ConfigError", "ContainerError", "DeployError",
+    "Figure", "File", "GrandpaError", "GraphError", "Html", "LoadError", "Markdown", "Metrics", "Node", "ObjectCorrupt",
     "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "Ref", "RunCancelled", "Static",
     "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TemplateParser",
     "TraceError", "Workflow", "compile", "config_map_volume", "current", "deploy", "empty_dir",
