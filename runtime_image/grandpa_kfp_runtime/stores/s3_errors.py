@@ -103,7 +103,7 @@ def _explanation(where: str, code: str, error: Exception) -> StoreError | None:
     if code == "NoSuchBucket":
         return no_bucket(where)
     if code in _CLOCK or (code in _DENIED and _clocks_differ(error)):
-        return StoreDenied(f"{where}: this machine's clock is wrong ({code}); set it")
+        return StoreDenied(f"{where}: {_clocks(error)} ({code}); set the one that is wrong")
     if code in _EXPIRED:
         return StoreDenied(f"{where}: the credentials have expired ({code}); get new ones and set them")
     if code in _DENIED:
@@ -135,9 +135,21 @@ def _is_untrusted(error: BaseException) -> bool:
 
 def _clocks_differ(error: BaseException) -> bool:
     """A refused HEAD has no body that would say why; the server's time is in its headers."""
+    served = _served_at(error)
+    return served is not None and abs((datetime.now(timezone.utc) - served).total_seconds()) > _MOST_SKEW_S
+
+
+def _clocks(error: BaseException) -> str:
+    here, served = datetime.now(timezone.utc), _served_at(error)
+    there = "is another" if served is None else f"says {served:%Y-%m-%d %H:%M:%S} UTC"
+    return f"this machine's clock says {here:%Y-%m-%d %H:%M:%S} UTC, the server's {there}"
+
+
+def _served_at(error: BaseException) -> datetime | None:
+    """The server's time when it answered."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     try:
         served = parsedate_to_datetime(headers.get("Date", ""))
     except (TypeError, ValueError):
-        return False
-    return abs((datetime.now(timezone.utc) - served).total_seconds()) > _MOST_SKEW_S
+        return None
+    return served if served.tzinfo is not None else served.replace(tzinfo=timezone.utc)
