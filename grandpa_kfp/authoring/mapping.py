@@ -69,11 +69,11 @@ def map_over(call: Callable[..., Any], *lists: Any, window: int | None = None) -
 
 
 def map_over_object(
-    cls: Any, method: str, chosen: CallOptions, args: list[Any], kwargs: dict[str, Any], *lists: Any,
+    cls: Any, method: str, chosen: CallOptions, init: list[Any], init_named: dict[str, Any], *lists: Any,
     window: int | None = None,
 ) -> Any:  # fmt: skip
     """`map_over` for a class node: each element's task constructs its own object."""
-    instance: Instance = cls(*args, **kwargs)
+    instance: Instance = cls(*init, **init_named)
     object.__setattr__(instance, "_chosen", chosen)
     return map_over(lambda *row: call_instance(instance, method, row, {}), *lists, window=window)
 

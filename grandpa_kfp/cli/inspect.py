@@ -53,15 +53,31 @@ def inspected(run: str, store: str | None, options: Mapping[str, Any]) -> Inspec
     )  # fmt: skip
 
 
+_MOST_INNER = 20
+_DEEPEST = 12
+"""What is shown of the tasks that a task became: how many, how far to the right."""
+
+
 def _of_run(run: InspectedRun) -> str:
     from ..drawing.logged_words import metrics_text
     from ..drawing.words import seconds_text
 
-    lines = [f"{run.name} ({run.id}) {run.state}"]
+    below: dict[str, list[InspectedTask]] = {}
     for task in run.tasks.values():
+        below.setdefault(task.parent, []).append(task)
+    lines = [f"{run.name} ({run.id}) {run.state}"]
+    waiting = [("  ", task) for task in reversed(below.get("", ()))]
+    while waiting:
+        indent, task = waiting.pop()
         took = f", {seconds_text(task.duration_s)}" if task.duration_s else ""
         metrics = metrics_text(task.logged.last())
-        lines.append(f"  {task.name} {task.state}{took}" + (f": {metrics}" if metrics else ""))
+        inner = below.get(task.name, ())
+        more = (
+            f", became {len(inner):,} tasks" if len(inner) > _MOST_INNER or (inner and len(indent) > _DEEPEST) else ""
+        )
+        lines.append(f"{indent}{task.name} {task.state}{took}{more}" + (f": {metrics}" if metrics else ""))
+        if not more:
+            waiting += [(f"{indent}  ", item) for item in reversed(inner)]
     return "\n".join(lines)
 
 

@@ -56,7 +56,7 @@ class InspectedTask:
     """One task. state: as its run has it, in small letters. report: of its failure, empty for none.
     logged: metrics, parameters and artifacts by name; `logged.last()` are the metrics' last values.
 
-    made: how it was made, for `replay`. Raises LoadError where nobody knows.
+    made: how it was made, for `replay`. Raises LoadError where nobody knows. parent: the task that became this one.
     """
 
     name: str
@@ -68,6 +68,7 @@ class InspectedTask:
     made: Callable[[], Made] = field(default=lambda: _unknown(), repr=False)
     logged: Logged = NOTHING_LOGGED
     artifacts: Mapping[str, StoredValue] = field(default_factory=dict)
+    parent: str = ""
 
     def output(self, name: str = RESULT) -> Any:
         """The value of an output. Raises LoadError where the task left none of that name."""
@@ -224,6 +225,7 @@ def _of_this_machine(root: Path, run_id: str, uri: str) -> InspectedRun:
     for item in run.tasks.values():
         made = partial(yaml.made if file.exists() else graph.made, item.id)
         task = _task(item.id, item.state, item.duration_s, records, store, made, item.report, item.logged)
+        task = replace(task, parent=item.parent)
         if not file.exists():
             outputs = {name: StoredValue(name, handle, store) for name, handle in item.outputs.items()}
             task = replace(task, inputs=_inputs_of(graph, item.id), outputs=outputs)

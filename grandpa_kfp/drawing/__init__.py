@@ -1,6 +1,7 @@
 """Pictures of graphs and runs.
 
     model.py      what a drawing shows: boxes inside boxes, tasks, ovals, arrows
+    grown.py      the tasks that bodies became, of a run
     body_refs.py  the nodes that a node's body refers to, found without running it
     code_names.py what a function names, found in its compiled code
     text.py  mermaid.py  dot.py  svg.py  png.py    one format each
@@ -27,15 +28,16 @@ FORMATS = ("text", "mermaid", "dot", "svg", "png", "json")
 def drawing_of(graph: Graph, run: Run | None = None) -> Drawing:
     """The drawing of a graph, with the nodes inside bodies; of a run, with what became of each task."""
     from .body_refs import insides
+    from .grown import with_grown
     from .model import State, draw
 
-    states = None
-    if run is not None:
-        states = {
-            task.id: State(task.state, task.duration_s if task.state in ("succeeded", "failed") else None)
-            for task in run.tasks.values()
-        }
-    return draw(graph, insides=insides(graph), states=states)
+    if run is None:
+        return draw(graph, insides=insides(graph))
+    states = {
+        task.id: State(task.state, task.duration_s if task.state in ("succeeded", "failed") else None)
+        for task in run.tasks.values()
+    }
+    return with_grown(draw(graph, insides=insides(graph), states=states), run.tasks, states)
 
 
 def render(drawing: Drawing, format_: str) -> str | bytes:

@@ -96,7 +96,7 @@ def _task(task: Task, branch: str, incoming: dict[str, list[Arrow]]) -> _Row:
 
 def _flow(arrow: Arrow) -> str:
     """`a ← load.mean, b ← load.std`."""
-    return ", ".join(f"{flow.argument} ← {_from(arrow, flow)}" for flow in arrow.flows)
+    return ", ".join(f"{flow.argument} ← {_from(arrow, flow)}".lstrip() for flow in arrow.flows)
 
 
 def _source(arrow: Arrow) -> str:

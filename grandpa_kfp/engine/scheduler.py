@@ -58,7 +58,7 @@ class Schedule:
     [2]
     """
 
-    __slots__ = ("_followers", "_grown", "_key", "_missing", "_ready", "_reserved", "_stopped", "running")
+    __slots__ = ("_ages", "_followers", "_grown", "_key", "_missing", "_ready", "_reserved", "_stopped", "running")
 
     def __init__(self, waits_for: Sequence[Collection[int]], priority: Sequence[float] | None = None) -> None:
         count = len(waits_for)
@@ -75,6 +75,7 @@ class Schedule:
         self._ready = [self._key[task] for task, missing in enumerate(self._missing) if not missing]
         heapify(self._ready)
         self._grown: dict[int, int] = {}  # of tasks that have grown: at how many missing each is ready; -1: it is
+        self._ages: dict[int, int] = {}  # of tasks that grow several times: of all that they become
         self._reserved: set[int] = set()
         self._stopped = False
         self.running = 0
@@ -153,6 +154,7 @@ class Schedule:
         self._followers[task] = ()
         if grown:
             grown.pop(task, None)
+            self._ages.pop(task, None)
         return ready
 
     def add(self, task: int, waits_for: Sequence[Collection[int]], needs: Sequence[int], left: int = 0) -> list[int]:
@@ -161,7 +163,8 @@ class Schedule:
         waits_for: for each new task those of the new ones, counted from 0, that it waits for; needs: those of
         them that the task itself waits for. It is ready once more when no more than `left` of all that it waits
         for are missing, and goes before all others then; `finish` does not tell. New tasks are as urgent as
-        the task is; of equally urgent ones the newest go first, so that few are under way.
+        the task is; of equally urgent ones the newest go first, so that few are under way; but where a task grows
+        several times, which it does with `left`, in the order they were added.
         Returns the new ones that are ready. A task that was lost meanwhile gets none.
 
         >>> schedule = Schedule([(), ()])
@@ -176,7 +179,7 @@ class Schedule:
         if self.is_lost(task):
             return []
         first = len(self._key)
-        self._number(self._key[task] >> 2 * _BITS, waits_for)
+        self._number(task, waits_for, again=left > 0)
         self._missing += [len(before) for before in waits_for]
         self._followers += [()] * len(waits_for)
         for number, before in enumerate(waits_for, first):
@@ -195,15 +198,19 @@ class Schedule:
             heappush(self._ready, self._key[number])
         return ready
 
-    def _number(self, urgency: int, waits_for: Sequence[Collection[int]]) -> None:
+    def _number(self, task: int, waits_for: Sequence[Collection[int]], *, again: bool) -> None:
         """Keys for new tasks: later ones are lower, and of those of one call the ones with the longest path."""
+        urgency = self._key[task] >> 2 * _BITS << _BITS
         first, count = len(self._key), len(waits_for)
-        lengths = remaining_lengths(waits_for) if count > 1 else [1]
-        order = sorted(range(count), key=lengths.__getitem__, reverse=True)
-        keys = [0] * count
         lowest = _NUMBER - first - count
-        for place, number in enumerate(order):
-            keys[number] = ((urgency << _BITS) | (lowest + place)) << _BITS | (first + number)
+        if again or task in self._ages:
+            age = urgency | self._ages.setdefault(task, lowest)
+            self._key += [age << _BITS | number for number in range(first, first + count)]
+            return
+        lengths = remaining_lengths(waits_for) if count > 1 else [1]
+        keys = [0] * count
+        for place, number in enumerate(sorted(range(count), key=lengths.__getitem__, reverse=True)):
+            keys[number] = (urgency | lowest + place) << _BITS | first + number
         self._key += keys
 
     def _go_on(self, task: int) -> None:
