@@ -27,7 +27,7 @@ def shouted(text: str) -> list:
     script = subprocess.run(["tiny-shout"], capture_output=True, text=True, check=True).stdout.strip()
     return [tinypkg.shout(text), script, tinypkg.__file__.startswith(os.environ["TMPDIR"] + "/"), os.getuid() != 0]
 
-@Workflow(env={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "INDEX"})
+@Workflow(env={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "ADDRESS"})
 def flow(text: str = "hello"):
     return shouted(text)
 """
@@ -61,7 +61,7 @@ def project(tmp_path: Path, served: Path, minio_server: S3Endpoint, monkeypatch:
     folder = tmp_path / "project"
     folder.mkdir()
     project = Project(folder)
-    project.flow(FLOW.replace("INDEX", (tmp_path / "address").read_text()))
+    project.flow(FLOW.replace("ADDRESS", (tmp_path / "address").read_text()))
     return project
 
 
@@ -77,11 +77,13 @@ def test_a_container_installs_once_and_the_next_takes_it_out_of_the_bucket(
     """The runtime's own environment has no pip; the one it was made from has."""
     store = minio_server.uri(minio_server.new_bucket())
     first = ran(project, runtime_image, store)
-    assert (first.code, first.value) == (0, ["HELLO!", "TINY!", True, True]), first.err
+    assert first.code == 0, first.err
+    assert first.value == ["HELLO!", "TINY!", True, True]
     assert "installing tinypkg==1.0" in first.err
     next(served.iterdir()).unlink()
     second = ran(project, runtime_image, store)
-    assert (second.code, second.value) == (0, ["HELLO!", "TINY!", True, True]), second.err
+    assert second.code == 0, second.err
+    assert second.value == ["HELLO!", "TINY!", True, True]
     assert "out of the store" in second.err
 
 
@@ -94,10 +96,12 @@ def test_bootstrap_uses_the_same_way(project: Project, base_image: str, served: 
     (project.folder / "flow.py").write_text(source.replace('"PIP_NO_INDEX": "1", ', ""))
     store = minio_server.uri(minio_server.new_bucket())
     first = ran(project, base_image, store, "--bootstrap")
-    assert (first.code, first.value) == (0, ["HELLO!", "TINY!", True, True]), first.err
+    assert first.code == 0, first.err
+    assert first.value == ["HELLO!", "TINY!", True, True]
     (served / "tinypkg-1.0-py3-none-any.whl").unlink()
     second = ran(project, base_image, store, "--bootstrap")
-    assert (second.code, second.value) == (0, ["HELLO!", "TINY!", True, True]), second.err
+    assert second.code == 0, second.err
+    assert second.value == ["HELLO!", "TINY!", True, True]
     assert "out of the store" in second.err
 
 

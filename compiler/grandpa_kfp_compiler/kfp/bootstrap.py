@@ -15,8 +15,8 @@ hidden = ("GRANDPA_STORE_", "GRANDPA_CODE")
 env = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
 if env.get("GRANDPA_INDEX_URL"):
     env["PIP_INDEX_URL"] = os.path.expandvars(env["GRANDPA_INDEX_URL"])
-pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--target", site]
-done = subprocess.run(pip + [env["GRANDPA_RUNTIME"]], env=env, stdout=sys.stderr)
+pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--no-cache-dir", "--disable-pip-version-check"]
+done = subprocess.run(pip + ["--target", site, env["GRANDPA_RUNTIME"]], env=env, stdout=sys.stderr)
 if done.returncode:
     sys.exit("grandpa: pip could not install " + env["GRANDPA_RUNTIME"] + "; see above")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [site, os.environ.get("PYTHONPATH")]))
