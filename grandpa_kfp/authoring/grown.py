@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from grandpa_kfp_compiler.graph import NO_OPTIONS, RESULT, Call, Constant, Graph, Options, PythonNode, Value
+from grandpa_kfp_compiler.passes.inline_generators import inline_generators
 from grandpa_kfp_runtime.values.trees import ATOMS, split
 
 from .arguments import Opened
@@ -61,7 +62,9 @@ def graph_of_result(
         if call in needed:
             builder.add(call)
     output = builder.opened(opened)
-    return Graph(body, (), tuple(builder.instances), tuple(builder.operations), ((RESULT, output),))
+    return inline_generators(
+        Graph(body, (), tuple(builder.instances), tuple(builder.operations), ((RESULT, output),))
+    )
 
 
 def _needed(promises: Sequence[Promise], calls: Sequence[FreeCall]) -> set[FreeCall] | None:

@@ -13,6 +13,7 @@ T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
 D = TypeVar("D")
+_NONE: Any = object()  # no default
 
 
 class Queue(Shared, Generic[T]):
@@ -228,14 +229,14 @@ class Dict(Shared, Generic[K, V]):
     def pop(self, name: K) -> V: ...
     @overload
     def pop(self, name: K, default: D) -> V | D: ...
-    def pop(self, name: K, *default: Any) -> Any:
+    def pop(self, name: K, default: Any = _NONE) -> Any:
         """Takes an item out. Raises KeyError where there is none and no default."""
         try:
             return opened(self._ask("pop", key(name)))
         except KeyError:
-            if default:
-                return default[0]
-            raise
+            if default is _NONE:
+                raise
+            return default
 
     def popitem(self) -> tuple[K, V]:
         """Takes the item out that was added last. Raises KeyError for an empty dict."""

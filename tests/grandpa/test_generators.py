@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -212,6 +213,35 @@ def test_items_that_are_refs_arrive_as_values():
         return total(lengths(["a", "bcd"]))
 
     assert value_of(flow) == 4
+
+
+def test_calls_that_a_body_returns():
+    """Generator and consumer are one task there too."""
+
+    @Node
+    def grow(n: int):
+        return first(numbers(n), 7), numbers(2)
+
+    assert value_of(lambda: grow(10**9)) == (7, [0, 1])
+    assert EVENTS == ["begin", "end"] * 2
+
+
+def test_in_worker_processes():
+    """The generator runs in its consumer's process."""
+
+    @GeneratorNode
+    def pids():
+        while True:
+            yield os.getpid()
+
+    @Node
+    def same(items) -> bool:
+        return next(items) == os.getpid()
+
+    def flow():
+        return same(pids()), total(numbers(3)), numbers(2)
+
+    assert run(Workflow(flow), processes=1, record=False).value == (True, 3, [0, 1])
 
 
 def test_order_and_options_move_along():

@@ -21,6 +21,7 @@ from ..graph import (
     Group,
     Instance,
     InstanceValue,
+    Operation,
     Options,
     TaskOutput,
     Value,
@@ -36,15 +37,14 @@ _HARMLESS = frozenset({"cache", "keep", "verbose", "version"})
 
 def inline_generators(graph: Graph) -> Graph:
     """The graph with each generator of one consumer inside it; see the module."""
-    if any(isinstance(item, Group) for item in graph.operations):
-        inner = [
-            replace(item, body=inline_generators(item.body)) if isinstance(item, Group) else item
-            for item in graph.operations
-        ]
-        graph = replace(graph, operations=tuple(inner))
-    streams = {item.id: item for item in graph.operations if isinstance(item, Call) and is_items(item)}
-    if not streams:
+    if not any(isinstance(item, Group) or is_items(item) for item in graph.operations):
         return graph
+    inner = [
+        replace(item, body=inline_generators(item.body)) if isinstance(item, Group) else item
+        for item in graph.operations
+    ]
+    graph = replace(graph, operations=tuple(inner))
+    streams = {item.id: item for item in graph.operations if isinstance(item, Call) and is_items(item)}
     takers = _takers(graph, streams)
     inlined = {
         name: call
@@ -67,9 +67,9 @@ def inline_generators(graph: Graph) -> Graph:
     )
 
 
-def is_items(call: Call) -> bool:
+def is_items(item: Operation) -> bool:
     """Whether the task makes the list of a generator's items."""
-    return call.node.key == ITEMS.key
+    return isinstance(item, Call) and item.node.key == ITEMS.key
 
 
 def listed(graph: Graph) -> Iterator[tuple[Call, str]]:
