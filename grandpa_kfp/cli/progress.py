@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 _MOST_SHOWN = 8
+_SHORT_S = 0.1
+"""A body may become thousands of tasks: those that take less get no line."""
 _A_SECOND = 10  # how often a terminal is painted
 
 
@@ -54,6 +56,7 @@ class _Counts:
         self.failed = 0
         self.running: dict[str, float] = {}
         self.metrics: dict[str, dict[str, float]] = {}  # last values, of tasks under way
+        self.inner: set[str] = set()  # what tasks have become
 
     def take(self, event: events.Event) -> None:
         if isinstance(event, events.MetricsLogged):
@@ -67,9 +70,14 @@ class _Counts:
             self.running.pop(event.task, None)
             self.ended += 1
             self.failed += isinstance(event, events.TaskFailed)
+            self.inner.discard(event.task)
         elif isinstance(event, events.TaskRetried):
             self.running.pop(event.task, None)
             self.metrics.pop(event.task, None)
+        elif isinstance(event, events.TaskGrew):
+            self.all += len(event.children)
+            self.inner.update(event.children)
+            self.running.pop(event.task, None)  # what it has become runs
 
     def metrics_of(self, event: events.Event) -> str:
         """What is worth saying of the metrics of a task that has ended."""
@@ -79,7 +87,7 @@ class _Counts:
 
 
 class PlainProgress:
-    """A line for each task that ends: `[3/7] train 1.2 s: accuracy 0.97`."""
+    """A line for each task that ends: `[3/7] train 1.2 s: accuracy 0.97`; of what tasks become, for those that last."""
 
     def __init__(self) -> None:
         self._counts = _Counts()
@@ -93,8 +101,9 @@ class PlainProgress:
         return None
 
     def __call__(self, event: events.Event) -> None:
+        short = isinstance(event, events.TaskFinished) and event.duration_s < _SHORT_S
+        line = None if short and event.task in self._counts.inner else told(event)  # type: ignore[attr-defined]
         self._counts.take(event)
-        line = told(event)
         if line is not None:
             width = len(str(self._counts.all))
             metrics = self._counts.metrics_of(event)
