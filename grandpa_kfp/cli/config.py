@@ -160,6 +160,7 @@ def _misspelt(environ: Any) -> list[str]:
 
 _OTHERS = frozenset({
     "GRANDPA_STORE_ACCESS_KEY", "GRANDPA_STORE_SECRET_KEY", "GRANDPA_STORE_SESSION_TOKEN", "GRANDPA_CODE",
-    "GRANDPA_CODE_SHA", "GRANDPA_PYTHON", "GRANDPA_PACKAGES", "GRANDPA_TASK_NAME",
+    "GRANDPA_CODE_SHA", "GRANDPA_PYTHON", "GRANDPA_PACKAGES", "GRANDPA_INDEX_URL", "GRANDPA_RUNTIME",
+    "GRANDPA_TASK_NAME",
 })  # fmt: skip
 """Variables with other readers: the stores, and a task's container."""

@@ -24,6 +24,9 @@ RESERVED = frozenset(
         contract.ENV_ACCESS_KEY,
         contract.ENV_SECRET_KEY,
         contract.ENV_REDACT,
+        contract.ENV_PACKAGES,
+        contract.ENV_INDEX_URL,
+        contract.ENV_RUNTIME,
         contract.ENV_TASK_NAME,
     }
 )
