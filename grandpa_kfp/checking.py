@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from grandpa_kfp_compiler.graph import Call, Graph
     from grandpa_kfp_compiler.kfp import CompileOptions
 
+_OF_A_CONTAINER = ("cpu", "memory", "gpu", "gpu_type", "shm", "disk", "image", "volumes", "secrets", "config_maps")
 _LARGE_CONSTANT_BYTES = 1024
 
 
@@ -145,18 +146,22 @@ def _listed_generators(graph: Graph) -> Iterator[str]:
 
 def _larger_inside(graph: Graph) -> Iterator[str]:
     """Nodes that a body calls, and that ask for more than the task whose container they will run in."""
+    from grandpa_kfp_compiler.options import RULES
     from grandpa_kfp_compiler.verify.faults import place_of
 
     from .drawing.body_refs import nodes_inside
 
     for call in _plain_calls(graph):
         for name, options in nodes_inside(call.node.target):
-            for option in ("cpu", "memory", "gpu", "image"):
-                wanted = getattr(options, option)
-                if wanted is not None and wanted != getattr(call.options, option):
+            for option in _OF_A_CONTAINER:
+                wanted, given = getattr(options, option), getattr(call.options, option)
+                if RULES[option].by_name:
+                    wanted = tuple(item for item in wanted or () if item not in (given or ())) or None
+                if wanted is not None and wanted != given:
+                    asked = f"{option}={RULES[option].json(wanted)!r}"
                     yield (
-                        f"{place_of(call)}: its body calls {name}, which asks for {option}={wanted!r}; it runs inside "
-                        f"this task's container, so ask for it here: options({option}={wanted!r})"
+                        f"{place_of(call)}: its body calls {name}, which asks for {asked}; it runs inside "
+                        f"this task's container, so ask for it here: options({asked})"
                     )
 
 

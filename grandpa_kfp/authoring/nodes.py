@@ -11,10 +11,11 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from grandpa_kfp_compiler.graph import Options
+from grandpa_kfp_compiler.options.volumes import Volume
 from grandpa_kfp_runtime.errors import TraceError
 
 from .annotations import namespace_of
@@ -23,6 +24,9 @@ from .definitions import Definition, name_of, read_outputs
 from .options import check_name, read_options
 from .tracing import record
 from .where import here, of_code
+
+Amount: TypeAlias = str | int | float
+"""Of CPU or memory, as Kubernetes writes it."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -231,8 +235,8 @@ def Node(
     outputs: tuple[str, ...] | list[str] | None = None,
     retries: int | None = None,
     timeout_s: float | None = None,
-    cpu: str | int | float | None = None,
-    memory: str | int | None = None,
+    cpu: Amount | tuple[Amount | None, Amount | None] | None = None,
+    memory: Amount | tuple[Amount | None, Amount | None] | None = None,
     gpu: int | None = None,
     env: dict[str, str] | None = None,
     image: str | None = None,
@@ -244,6 +248,24 @@ def Node(
     version: str | int | None = None,
     verbose: bool | None = None,
     keep: bool | None = None,
+    gpu_type: str | None = None,
+    shm: str | int | None = None,
+    disk: str | int | None = None,
+    volumes: Mapping[str, Volume | Mapping[str, Any]] | None = None,
+    config_maps: Mapping[str, str] | None = None,
+    node_selector: Mapping[str, str] | None = None,
+    tolerations: Sequence[str | Mapping[str, Any]] | None = None,
+    affinity: Mapping[str, Any] | None = None,
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+    image_pull_secrets: Sequence[str] | None = None,
+    kubernetes: Mapping[str, Any] | None = None,
+    backoff_s: float | None = None,
+    backoff_factor: float | None = None,
+    backoff_max_s: float | None = None,
+    uses: Mapping[str, int] | None = None,
+    always: bool | None = None,
+    artifact: str | None = None,
 ) -> NodeDecorator: ...
 def Node(target: Any = None, /, *, name: str | None = None, outputs: Any = None, **options: Any) -> Any:
     """Marks a function, class or other callable as a node: `@Node`, `@Node("name")`, `@Node(retries=2, ...)`.
@@ -256,6 +278,9 @@ def Node(target: Any = None, /, *, name: str | None = None, outputs: Any = None,
     index_url: the package index they come from; secrets: environment variable -> `secret/key`;
     cache: True, False or a time to live (`1d`); version: any text, a change makes results new;
     verbose: log each call; keep: a worker may keep the instance.
+    For Kubernetes (docs/kubernetes-options.md): gpu_type, shm, disk, volumes, config_maps, node_selector,
+    tolerations, affinity, labels, annotations, image_pull_secrets, and kubernetes for everything else; backoff_s,
+    backoff_factor, backoff_max_s: pauses between retries.
     Raises TraceError for an unknown option or a value that cannot be, with the file and line.
 
     >>> @Node(outputs=("quotient", "rest"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from command_line import Project
 
-from grandpa_kfp import Component, Node, Workflow
+from grandpa_kfp import Component, Node, Workflow, pvc
 from grandpa_kfp.checking import check
 
 
@@ -88,6 +88,25 @@ def test_a_body_that_calls_for_more_than_its_task_has_is_noted() -> None:
         return calls_hungry.options(memory="8Gi")(1)
 
     assert not [note for note in check(asked).notes if "hungry" in note]
+
+
+def test_a_body_that_calls_for_a_volume_or_a_secret_that_its_task_has_not_is_noted() -> None:
+    """Each by its name; what the task has besides is nobody's matter."""
+
+    @Node(volumes={"/data": pvc("datasets")}, secrets={"TOKEN": "vault/token"})
+    def reads(x: int) -> int:
+        return x
+
+    @Node(secrets={"TOKEN": "vault/token", "USER": "vault/user"})
+    def calls_reads(x: int) -> int:
+        return reads(x)
+
+    @Workflow
+    def growing() -> int:
+        return calls_reads(1)
+
+    (note,) = [note for note in check(growing).notes if "its body calls" in note]
+    assert "ask for it here: options(volumes={'/data': {'pvc': 'datasets'}})" in note
 
 
 def test_a_component_and_a_node_can_be_checked() -> None:

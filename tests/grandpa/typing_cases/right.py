@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import assert_type
 
-from grandpa_kfp import Component, Node, Static, Workflow, resolve
+from grandpa_kfp import Component, Node, Static, Workflow, empty_dir, pvc, resolve
 
 
 @Node
@@ -25,6 +25,15 @@ def named(a: int) -> str:
 @Node(retries=2, outputs=("mean", "std"))
 def stats(values: list[float]) -> tuple[float, float]:
     return 0.0, 1.0
+
+
+@Node(
+    cpu=(0.5, None), shm="1Gi", tolerations=["spot", {"operator": "Exists"}],
+    volumes={"/data": pvc("datasets"), "/tmp": empty_dir(), "/old": {"pvc": "old"}},
+    kubernetes={"imagePullPolicy": "Never"},
+)  # fmt: skip
+def placed(a: int) -> int:
+    return a
 
 
 @Node
