@@ -131,7 +131,7 @@ class _Scope:
 class Tracer(GraphBuilder):
     """One trace: the operations so far, names, nodes, and what is wrong."""
 
-    __slots__ = ("_merged", "_scopes", "_thread", "faults", "name")
+    __slots__ = ("_merged", "_scopes", "_thread", "_without_call", "faults", "name")
 
     def __init__(self, name: str, options: Options = NO_OPTIONS) -> None:
         super().__init__()
@@ -140,6 +140,7 @@ class Tracer(GraphBuilder):
         self._thread = threading.get_ident()
         self._scopes = [_Scope((), options, ())]
         self._merged: dict[tuple[Options, Options, Options], Options] = {}
+        self._without_call: dict[tuple[int, int], tuple[Options, Options, Options]] = {}
 
     # --- calls -----------------------------------------------------------------------------------
 
@@ -219,8 +220,14 @@ class Tracer(GraphBuilder):
         return name
 
     def _options(self, call: Options, node: Options, workflow: Options) -> Options:
-        if call is NO_OPTIONS and node is NO_OPTIONS:
-            return workflow
+        if call is NO_OPTIONS:
+            if node is NO_OPTIONS:
+                return workflow
+            # most calls; by identity, since hashing options takes microseconds. The values keep the ids alive
+            known = self._without_call.get((id(node), id(workflow)))
+            if known is None:
+                known = self._without_call[id(node), id(workflow)] = (node.over(workflow), node, workflow)
+            return known[0]
         key = (call, node, workflow)
         merged = self._merged.get(key)
         if merged is None:

@@ -378,6 +378,12 @@ def made_text(instance: Instance) -> str:
     return f"{instance.node.name}({', '.join(shown)})"
 
 
+def _pair_text(pair: tuple[str | None, str | None]) -> str:
+    """A request and a limit: `500m to 2`, `from 500m`."""
+    request, limit = pair
+    return f"{request} to {limit}" if limit is not None else f"from {request}"
+
+
 def options_text(options: Options) -> str:
     """The options that bear on how a task runs, in a few words; empty where none is set."""
     parts: list[str] = []
@@ -386,8 +392,9 @@ def options_text(options: Options) -> str:
     if options.timeout_s is not None:
         parts.append(f"at most {options.timeout_s:g} s")
     for name in ("cpu", "memory", "gpu"):
-        if getattr(options, name) is not None:
-            parts.append(f"{name} {getattr(options, name)}")
+        amount = getattr(options, name)
+        if amount is not None:
+            parts.append(f"{name} {_pair_text(amount) if isinstance(amount, tuple) else amount}")
     if options.cache is False:
         parts.append("not cached")
     return " · ".join(parts)

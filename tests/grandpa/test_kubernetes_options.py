@@ -15,6 +15,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2 as config_pb2
 from kubernetes_options import CASES
 
 from grandpa_kfp import Node, Workflow, config_map_volume, empty_dir, ephemeral_volume, pvc, secret_volume, trace
+from grandpa_kfp.drawing.model import options_text
 from grandpa_kfp_compiler.graph import OPTION_NAMES, Code
 from grandpa_kfp_compiler.json_format import dumps, loads
 from grandpa_kfp_compiler.kfp import compile_graph
@@ -118,3 +119,23 @@ def test_a_fault_is_told_where_it_is_written(options: dict[str, Any], message: s
 def test_local_runs_take_no_notice() -> None:
     node = Node(shm="1Gi", volumes={"/nowhere": pvc("a")}, tolerations=["spot"], gpu=8)(_double)
     assert node(21).resolve() == 42
+
+
+def test_a_picture_tells_request_and_limit() -> None:
+    node = Node(cpu=("500m", 2), memory=("1Gi", None))(_double)
+    (call,) = trace(Workflow(lambda: node(1))).calls()
+    assert options_text(call.options) == "cpu 500m to 2 · memory from 1Gi"
+
+
+def test_calls_of_one_node_share_their_options_whatever_is_set() -> None:
+    """The workflow's and a component's come in below; a call's own above."""
+    node = Node(labels={"a": "1"})(_double)
+
+    @Workflow(defaults={"labels": {"a": "0", "b": "2"}})
+    def pipeline() -> list[int]:
+        return [node(1), node(2), node.options(labels={"a": "3"})(3)]
+
+    first, second, third = (call.options for call in trace(pipeline).calls())
+    assert first is second
+    assert first.labels == (("a", "1"), ("b", "2"))
+    assert third.labels == (("a", "3"), ("b", "2"))
