@@ -99,7 +99,7 @@ def broken(what: str, host: str, error: BaseException) -> DeployError | None:
         reason = str(getattr(error, "reason", "") or inner)
         return DeployError(
             f"cannot {what}: the certificate of {host} is not trusted here ({_short(reason)}); "
-            "give its authority's certificate by KF_PIPELINES_SSL_CA_CERTS or --ca-cert FILE"
+            "give its authority's certificate by --ca-cert FILE or GRANDPA_KFP_CA"
         )
     if isinstance(inner, exceptions.ReadTimeoutError):
         return DeployError(f"cannot {what}: {host} does not answer in time; try again in a while", transient=True)

@@ -1,7 +1,8 @@
 """Finds a Kubeflow Pipelines server as kfp.Client does: said, in the environment, in the cluster, by kubeconfig.
 
 Credentials come from the environment or from kfp's own context file, never from a command line:
-GRANDPA_KFP_TOKEN, GRANDPA_KFP_COOKIES, and all that kfp.Client reads itself.
+GRANDPA_KFP_TOKEN, GRANDPA_KFP_COOKIES, and all that kfp.Client reads itself. In a pod the service account's
+token for Kubeflow Pipelines is read anew for each request, since the cluster replaces it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ ENV_ENDPOINT = "KF_PIPELINES_ENDPOINT"
 ENV_UI = "KF_PIPELINES_UI_ENDPOINT"
 ENV_TOKEN = "GRANDPA_KFP_TOKEN"
 ENV_COOKIES = "GRANDPA_KFP_COOKIES"
+ENV_CA = "GRANDPA_KFP_CA"
 ENV_TOKEN_FILE = "KF_PIPELINES_SA_TOKEN_PATH"
 SERVICE, SERVICE_PORT = "ml-pipeline", 8888
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_POD_TOKEN = Path("/var/run/secrets/kubeflow/pipelines/token")  # where Kubeflow mounts it, and kfp.Client looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ def connect(address: Address | None = None, environ: Mapping[str, str] = os.envi
     if in_cluster(environ):
         host = f"http://{SERVICE}.{address.system}.svc.cluster.local:{SERVICE_PORT}"
         namespace = address.namespace or _pod_namespace()
-        return Server(_client(None, address, environ), host, ui=ui, namespace=namespace)
+        token = str(_POD_TOKEN) if _POD_TOKEN.is_file() else ""
+        return Server(_client(host, address, environ, token), host, ui=ui, namespace=namespace)
     cluster = Cluster.of_kubeconfig(address.context, environ)
     if cluster is None:
         raise DeployError(
@@ -115,8 +119,13 @@ def _pod_namespace() -> str:
         return ""
 
 
-def _client(host: str | None, address: Address, environ: Mapping[str, str]) -> Any:
+def _client(host: str, address: Address, environ: Mapping[str, str], token_file: str = "") -> Any:
     """A kfp.Client that asks nothing while it is made and repeats nothing by itself."""
+    token_file = environ.get(ENV_TOKEN_FILE) or token_file
+    if address.insecure:
+        import urllib3
+
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the user has asked for it
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # kfp says at each start which servers it works with
         client_class = _client_class()
@@ -127,7 +136,7 @@ def _client(host: str | None, address: Address, environ: Mapping[str, str]) -> A
             cookies=environ.get(ENV_COOKIES) or None,
             ssl_ca_cert=_ca_cert(address, environ),
             verify_ssl=False if address.insecure else None,
-            credentials=_token_file(environ) if host and environ.get(ENV_TOKEN_FILE) else None,
+            credentials=_token_of(token_file) if token_file else None,
         )
 
 
@@ -154,14 +163,17 @@ def _client_class() -> Callable[..., Any]:
     return Client
 
 
-def _token_file(environ: Mapping[str, str]) -> Any:
+def _token_of(file: str) -> Any:
     from kfp.client import ServiceAccountTokenVolumeCredentials
 
-    return ServiceAccountTokenVolumeCredentials(path=environ[ENV_TOKEN_FILE])
+    if not Path(file).is_file():  # kfp would ask without a token, and log why
+        raise DeployError(f"the service account's token {file} ({ENV_TOKEN_FILE}) is not there")
+    return ServiceAccountTokenVolumeCredentials(path=file)
 
 
 def _ca_cert(address: Address, environ: Mapping[str, str]) -> str | None:
-    file = address.ca_cert or environ.get("SSL_CERT_FILE", "")
-    if address.ca_cert and not Path(file).is_file():
-        raise DeployError(f"the certificate file {file} does not exist")
-    return file or None
+    """The authority's certificates; what was said for this alone must be there."""
+    said = address.ca_cert or environ.get(ENV_CA, "")
+    if said and not Path(said).is_file():
+        raise DeployError(f"the certificate file {said} ({'--ca-cert' if address.ca_cert else ENV_CA}) is not there")
+    return said or environ.get("SSL_CERT_FILE") or None
