@@ -139,8 +139,20 @@ def test_a_name_that_is_no_text_and_a_step_that_is_no_whole_number(log: TaskLog)
 def test_a_ref_is_told_to_belong_into_a_body(log: TaskLog) -> None:
     """Whoever logs in a workflow's body meant to log in a node's."""
     for call in (lambda: log_metric("a", Ref()), lambda: log_params({"a": Ref()}), lambda: log_artifact("a", Ref())):
-        with pytest.raises(TraceError, match="in the body of a node"):
+        with pytest.raises(TraceError, match=r"^test_logged.py:\d+: .* in the body of a node"):
             call()
+
+
+def test_a_text_that_names_a_file_is_warned_of(
+    log: TaskLog, sink: Kept, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is stored as the text that it is: a file is meant by a Path."""
+    (tmp_path / "plot.png").write_bytes(PNG)
+    name = str(tmp_path / "plot.png")
+    with caplog.at_level(logging.WARNING):
+        log_artifact("plot", name)
+    assert "write Path(" in caplog.text
+    assert sink.values == {"plot": name}
 
 
 def test_parameters_that_json_lacks_are_texts(log: TaskLog) -> None:

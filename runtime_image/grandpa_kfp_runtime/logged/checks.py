@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
+import os
+import sys
 from typing import Any
 
+from ..code.project import OURS
 from ..errors import TraceError
 from ..typespec import Json
 
@@ -45,8 +48,7 @@ def number(value: Any, call: str) -> int | float:
         return float(value)
     if kind is int or kind is bool:
         return _plain_int(int(value), call)
-    if hasattr(kind, "__grandpa_resolve__"):
-        raise TraceError(f"{call}: it got a Ref, which has no value yet; call it in the body of a node")
+    refuse_ref(value, call)
     if isinstance(value, str | bytes) or value is None:
         raise TypeError(f"{call}: a metric is a number, but it got {value!r:.60}; log_params takes texts")
     item = getattr(value, "item", None)
@@ -55,6 +57,17 @@ def number(value: Any, call: str) -> int | float:
         return _plain_int(int(plain), call) if isinstance(plain, int) else float(plain)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise TypeError(f"{call}: a metric is a single number, but it got {kind.__name__} ({error})") from error
+
+
+def refuse_ref(value: Any, call: str) -> None:
+    """Raises TraceError, naming the user's line, for a Ref: it has no value yet."""
+    if not hasattr(type(value), "__grandpa_resolve__"):
+        return
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
+        frame = frame.f_back
+    where = f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+    raise TraceError(f"{where}: {call} got a Ref, which has no value yet; call it in the body of a node")
 
 
 def _plain_int(value: int, call: str) -> int | float:
@@ -96,8 +109,7 @@ def parameter(value: Any, call: str) -> Json:
     kind = type(value)
     if value is None or kind is bool:
         return value
-    if hasattr(kind, "__grandpa_resolve__"):
-        raise TraceError(f"{call}: it got a Ref, which has no value yet; call it in the body of a node")
+    refuse_ref(value, call)
     if kind in (int, float) or (callable(getattr(value, "item", None)) and getattr(value, "size", 1) == 1):
         plain = value if kind in (int, float) else value.item()
         if type(plain) is bool:

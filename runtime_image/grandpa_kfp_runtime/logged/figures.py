@@ -9,7 +9,7 @@ from base64 import b64encode
 from pathlib import PurePath
 from typing import Any
 
-from ..errors import TraceError
+from .checks import refuse_ref
 
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -42,8 +42,7 @@ def is_figure(value: Any) -> bool:
 def draw(figure: Any) -> tuple[str, bytes]:
     """(mime, bytes) of the figure as it looks now. Raises TypeError, TraceError for a Ref."""
     kind = type(figure)
-    if hasattr(kind, "__grandpa_resolve__"):
-        raise TraceError("Figure: it got a Ref, which has no value yet; call it in the body of a node")
+    refuse_ref(figure, "Figure")
     if isinstance(figure, bytes | bytearray | memoryview):
         return _picture(bytes(figure), "the bytes")
     if isinstance(figure, PurePath):

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ..redaction import NOTHING_SECRET, Redactor
 from ..typespec import Json
-from .checks import checked_name, number, parameter, step_of
+from .checks import NAME_CHARACTERS, checked_name, number, parameter, refuse_ref, step_of
 from .entries import Artifact, Logged, Point, Series
 
 POINTS_OF_A_METRIC = 1_000
@@ -159,11 +159,12 @@ class TaskLog:
 
     def artifact(self, name: Any, value: Any) -> None:
         """An artifact: its value is stored at once. Raises TaskError for one that cannot be, the store's errors."""
-        name = checked_name(name, "log_artifact")
-        if hasattr(type(value), "__grandpa_resolve__"):
-            parameter(value, "log_artifact")
+        name = self._redactor.text(checked_name(name, "log_artifact"))
+        refuse_ref(value, "log_artifact")
         if self._gone():
             return
+        if isinstance(value, str) and len(value) < NAME_CHARACTERS and os.path.isfile(value):
+            self._warn(f"log_artifact stores a text: {value!r}; write Path({value!r}) for the file of that name")
         self.note(name, self._sink.keep(name, value))
 
     def note(self, name: str, artifact: Artifact) -> None:
