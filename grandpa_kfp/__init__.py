@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from .deployment.deploying import deploy as deploy
     from .deployment.inspecting import inspect_run as inspect_run
     from .launching import launch as launch
+    from .tasks import Executor as Executor
+    from .tasks import task_executor as task_executor
 
 _ERRORS = (
     "CodecError", "CompileError", "ConfigError", "ContainerError", "DeployError", "GrandpaError", "GraphError",
@@ -71,6 +73,7 @@ _LOGGED = ("ClassificationMetrics", "Figure", "Html", "Markdown", "Metrics")
 _VOLUMES = ("config_map_volume", "empty_dir", "ephemeral_volume", "pvc", "secret_volume")
 _HOMES = {
     "Component": "grandpa_kfp.authoring.components",
+    "Executor": "grandpa_kfp.tasks",
     "File": "grandpa_kfp_runtime.values.files",
     "GeneratorNode": "grandpa_kfp.authoring.generators",
     "Node": "grandpa_kfp.authoring.nodes",
@@ -87,6 +90,7 @@ _HOMES = {
     "resolve": "grandpa_kfp.authoring.growing",
     "run": "grandpa_kfp.api",
     "sync": "grandpa_kfp.sync",
+    "task_executor": "grandpa_kfp.tasks",
     "trace": "grandpa_kfp.authoring.tracing",
     **dict.fromkeys(("log_artifact", "log_metric", "log_params"), "grandpa_kfp_runtime.context"),
     **dict.fromkeys(_LOGGED, "grandpa_kfp_runtime.logged.kinds"),

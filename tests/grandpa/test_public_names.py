@@ -12,12 +12,12 @@ import grandpa_kfp
 
 NAMES = [
     "ClassificationMetrics", "CodecError", "CompileError", "Component", "ConfigError", "ContainerError", "DeployError",
-    "Figure", "File", "GrandpaError", "GraphError", "Html", "LoadError", "Markdown", "Metrics", "Node", "ObjectCorrupt",
-    "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "Ref", "RunCancelled", "Static",
-    "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TemplateParser",
-    "TraceError", "Workflow", "compile", "config_map_volume", "current", "deploy", "empty_dir",
-    "ephemeral_volume", "inspect_run", "launch", "log_artifact", "log_metric", "log_params", "pvc",
-    "register_codec", "resolve", "run", "secret_volume", "sync", "trace",
+    "Executor", "Figure", "File", "GeneratorNode", "GrandpaError", "GraphError", "Html", "LoadError", "Markdown",
+    "Metrics", "Node", "ObjectCorrupt", "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "Ref",
+    "RunCancelled", "Static", "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout",
+    "TemplateParser", "TraceError", "Workflow", "compile", "config_map_volume", "current", "deploy", "empty_dir",
+    "ephemeral_volume", "inspect_run", "launch", "log_artifact", "log_metric", "log_params", "pvc", "register_codec",
+    "resolve", "run", "secret_volume", "sync", "task_executor", "trace",
 ]  # fmt: skip
 HEAVY = ["kfp", "kubernetes", "minio", "jinja2", "numpy", "click", "rich", "yaml", "zstandard", "cloudpickle"]
 
