@@ -33,7 +33,6 @@ from ..task import perform
 from ..values.pickling import ClassFingerprint
 from .executor_io import PREVIEW_SUFFIX, ExecutorInput, Place, executor_output, write_file, write_preview
 from .inputs import decode_inputs
-from .installing import provide
 from .outputs import Output, store_output, with_preview
 from .records import Records, attempt_name
 from .task_code import check_by_value, open_code, put_code, where_of
@@ -146,7 +145,10 @@ class _Attempt:
         if by_handle is not None:
             return [self._by_handle(by_handle, code.class_fingerprint)]
         self.phase = "code"
-        provide(self.env, self.store, self.folder, lambda text: _tell(f"{self.task}: {self.redactor.text(text)}"))
+        if self.env.get(contract.ENV_PACKAGES):
+            from .installing import provide
+
+            provide(self.env, self.store, self.folder, lambda text: _tell(f"{self.task}: {self.redactor.text(text)}"))
         for difference in code.check(nodes):
             self._warn(difference)
         target = code.load(interface.instances[int(interface.receiver[1:])].node if interface.receiver else self.node)
