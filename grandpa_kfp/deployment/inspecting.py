@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from grandpa_kfp_runtime.logged.entries import NOTHING_LOGGED, Logged
 from grandpa_kfp_runtime.stores import Store, open_store
 from grandpa_kfp_runtime.values.handles import from_handle
 
+from .cached import add_cached
 from .connecting import Address, connect
 from .reaching import reach_store
 from .recorded import GraphRun, YamlRun
@@ -200,6 +202,10 @@ def _of_server(server: Server, wanted: str, root: Path, uri: str, secret: str, w
         reached.close()
         server.close()
 
+    cached = [view.name for view in run.tasks if view.state == "CACHED"]
+    if cached:
+        with suppress(DeployError, LoadError):  # a pipeline that is gone, or not ours: no more is known then
+            add_cached(records, cached, pipeline(), run.parameters, store)
     views = sorted(run.tasks, key=lambda view: view.started or float("inf"))
     names = numbered([view.name for view in views])
     yaml = YamlRun(run.id, pipeline, records.started, store, root)
