@@ -191,6 +191,9 @@ _SURROUNDINGS = (
 )  # fmt: skip
 
 
+_UNKNOWN = Signature()
+
+
 @dataclass(frozen=True, slots=True)
 class PythonNode:
     """A function or class that tasks call.
@@ -214,7 +217,10 @@ class PythonNode:
 
     def signature(self, method: str = "") -> Signature:
         """The signature of a method; an empty one where it is not known."""
-        return dict(self.signatures).get(method, Signature())
+        for name, signature in self.signatures:
+            if name == method:
+                return signature
+        return _UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

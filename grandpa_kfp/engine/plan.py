@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from grandpa_kfp_compiler.bind import Bound, bind
+from grandpa_kfp_compiler.bind import Bound, bind_all
 from grandpa_kfp_compiler.graph import Call, Graph, PythonNode, TaskOutput, inputs_of
 from grandpa_kfp_runtime.errors import GraphError
 
@@ -41,11 +41,10 @@ def make_plan(graph: Graph, targets: Sequence[TaskOutput] | None, given: Collect
     wanted = calls.keys() if targets is None and not given else _needed(graph, calls, targets, given)
     chosen = [call for call in calls.values() if call.id in wanted]
     number = {call.id: index for index, call in enumerate(chosen)}
-    bounds: list[Bound] = []
+    bounds = bind_all(chosen, instances, parameters)
     waits_for: list[tuple[int, ...]] = []
     uses: dict[Key, int] = {}
-    for call in chosen:
-        bound = bind(call, instances, parameters)
+    for call, bound in zip(chosen, bounds, strict=True):
         before: dict[int, None] = {}
         for _, leaf in bound.sources:
             if type(leaf) is TaskOutput:
@@ -56,7 +55,6 @@ def make_plan(graph: Graph, targets: Sequence[TaskOutput] | None, given: Collect
         for task in call.after:
             if task in number:
                 before[number[task]] = None
-        bounds.append(bound)
         waits_for.append(tuple(before))
     for target in _final(graph) if targets is None else targets:
         key = (target.task, target.output)

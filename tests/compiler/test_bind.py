@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from grandpa_kfp_compiler.bind import bind
+from grandpa_kfp_compiler.bind import bind, bind_all
 from grandpa_kfp_compiler.constants import PathKey, encode_constant, handle_text
 from grandpa_kfp_compiler.graph import (
     HANDLE,
@@ -271,3 +271,24 @@ def test_constants_are_the_same_text_in_every_hash_seed() -> None:
         for seed in ("1", "2", "3")
     }
     assert len(texts) == 1
+
+
+def test_many_tasks_are_bound_as_each_alone() -> None:
+    """Sharing interfaces among tasks that are called alike changes none of them."""
+    f, g = node("a", "b", key="calc:f"), node("a", "b", key="calc:g", outputs=("low", "high"))
+    scale = PythonNode("calc:Scale", "Scale", is_class=True, signatures=(("__init__", signature("factor")),))
+    instances = {"s": Instance("s", scale, (Constant(2),), ())}
+    parameters = {"n": Parameter("n", TypeSpec("int"))}
+    calls = [
+        Call("f", f, (Constant(1), TaskOutput("x"))),
+        Call("f-2", f, (TaskOutput("x"), Constant([1]))),
+        Call("f-3", f, (Constant(1),), (("b", TaskOutput("y")),)),
+        Call("f-4", f, (Constant(1),), (("b", Constant(2)),)),
+        Call("f-5", f, (TaskOutput("x", path=("k",)), Constant(2))),
+        Call("f-6", f, (ParameterValue("n"), Constant(2))),
+        Call("f-7", f, (Filled(Constant([None]), (((0,), TaskOutput("x")),)), Constant(2))),
+        Call("f-8", f, (InstanceValue("s"), Constant(2))),
+        Call("g", g, (Constant(1), Constant(2))),
+        Call("g-2", g, (Constant(3), Constant(4))),
+    ]
+    assert [bind(call, instances, parameters) for call in calls] == bind_all(calls, instances, parameters)
