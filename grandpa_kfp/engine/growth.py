@@ -19,7 +19,7 @@ from grandpa_kfp_runtime.contract import Interface
 from grandpa_kfp_runtime.errors import TaskError
 
 from .environment import Setting, merged, settings
-from .ledger import Ledger, Policy
+from .ledger import LONGEST_PAUSE_S, Ledger, Policy, pause_s
 from .plan import Plan, make_plan
 from .run import Run, TaskRun
 from .scheduler import Schedule
@@ -224,7 +224,14 @@ def policy(call: Call) -> Policy:
     options = call.options
     if not options.retries and not options.timeout_s:
         return _ONCE
-    return Policy(options.retries or 0, options.timeout_s or 0.0)
+    if options.backoff_s is None and options.backoff_factor is None and options.backoff_max_s is None:
+        return Policy(options.retries or 0, options.timeout_s or 0.0)
+    first_s = 1.0 if options.backoff_s is None else options.backoff_s
+    factor = 2.0 if options.backoff_factor is None else options.backoff_factor
+    longest_s = max(LONGEST_PAUSE_S, first_s) if options.backoff_max_s is None else options.backoff_max_s
+    return Policy(
+        options.retries or 0, options.timeout_s or 0.0, lambda attempt: pause_s(attempt, first_s, factor, longest_s)
+    )
 
 
 _ONCE = Policy()

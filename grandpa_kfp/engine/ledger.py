@@ -22,13 +22,18 @@ from .task_logs import events_of
 LONGEST_PAUSE_S = 60.0
 
 
-def pause_s(attempt: int, first_s: float = 1.0, factor: float = 2.0) -> float:
-    """Seconds to wait after a failed attempt (from 1): doubled each time, up to a minute, and up to a tenth more.
+def pause_s(attempt: int, first_s: float = 1.0, factor: float = 2.0, longest_s: float = LONGEST_PAUSE_S) -> float:
+    """Seconds to wait after a failed attempt (from 1): times the factor each time, up to the longest, and up to a
+    tenth more, so that many tasks do not come back at the same moment.
 
     >>> 4.0 <= pause_s(3) <= 4.4
     True
     """
-    return float(min(first_s * factor ** min(attempt - 1, 64), LONGEST_PAUSE_S)) * (1 + random.random() / 10)
+    try:
+        pause = first_s * factor ** (attempt - 1)
+    except OverflowError:
+        pause = longest_s
+    return float(min(pause, longest_s)) * (1 + random.random() / 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,12 @@ class Ledger:
     def logged(self, task: int, logged: Logged) -> None:
         """All that the attempt logged. What of it was not yet given to `logs` is told by the caller that way."""
         self.runs[task].logged = logged
+
+    def not_begun(self, task: int) -> None:
+        """What was told of as begun never ran: its worker ended before."""
+        run = self.runs[task]
+        run.attempts -= 1
+        run.state = "waiting"
 
     def succeeded(self, task: int, duration_s: float, outputs: Mapping[str, str]) -> None:
         run, journal = self.runs[task], self._journal

@@ -14,6 +14,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 Message: TypeAlias = "tuple[Any, ...]"
@@ -139,5 +140,5 @@ class Voice:
 
     def say(self, message: Message) -> None:
         data = _packed(message, 0)
-        with self._lock:
+        with self._lock, suppress(ConnectionError):  # the thread that listens sees to it that this process ends
             self._socket.sendall(data)

@@ -541,8 +541,10 @@ class Conductor:
         for task in untouched:
             if self._input_is_lost(task, hand, {*touched, *saving}):
                 touched.append(task)
-            else:
-                self._schedule.put_back(task)
+                continue
+            if self._ledger.runs[task].state == "running":
+                self._ledger.not_begun(task)
+            self._schedule.put_back(task)
         for task in (*saving, *touched):
             self._killed(task, hand, how)
 
