@@ -15,13 +15,25 @@ LARGEST_BYTES = 16 * 1024 * 1024
 _STYLE = (
     "<style>body{font:14px sans-serif;margin:1em}table{border-collapse:collapse}"
     "td,th{border:1px solid #ccc;padding:.2em .5em;text-align:left}img{max-width:100%}pre{white-space:pre-wrap}"
-    "iframe{width:100%;height:40em;border:1px solid #ccc}</style>"
+    "iframe{width:100%;height:30em;border:1px solid #ccc}</style>"
 )
+_HEAD = f'<!DOCTYPE html>\n<meta charset="utf-8">\n{_STYLE}\n'
 
 
 def page(*parts: str) -> str:
     """A page of pieces of HTML."""
-    return "\n".join(('<!DOCTYPE html>\n<meta charset="utf-8">', _STYLE, *parts, ""))
+    return _HEAD + "\n".join((*parts, ""))
+
+
+def piece(text: str) -> str:
+    """One page as a piece of another: what we have made, and so escaped, as it is, a user's in a frame of its own.
+
+    >>> piece(page("<p>5</p>")), piece("<p>mine</p>")
+    ('<p>5</p>\\n', '<iframe sandbox="allow-scripts" srcdoc="&lt;p&gt;mine&lt;/p&gt;"></iframe>')
+    """
+    if text.startswith(_HEAD):
+        return text.removeprefix(_HEAD)
+    return f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(text)}"></iframe>'
 
 
 def drawn(value: Any, form: Literal["html", "markdown"]) -> str | None:

@@ -20,7 +20,7 @@ from ..redaction import Redactor
 from ..stores.base import Store
 from ..typespec import Json
 from ..values.pickling import ClassFingerprint
-from .drawn import LARGEST_BYTES, page
+from .drawn import LARGEST_BYTES, page, piece
 from .executor_io import ExecutorInput
 from .outputs import store_output
 from .records import Records
@@ -122,8 +122,7 @@ class StoredLog:
         if sum(map(len, self._pieces.values())) + len(text) > LARGEST_BYTES:
             self._pieces[name] = f"{head}<p>too large to be drawn beside the others; inspect_run loads it</p>"
         else:
-            frame = f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(text)}"></iframe>'
-            self._pieces[name] = f"{head}{frame}"
+            self._pieces[name] = f"{head}{piece(text)}"
 
 
 def _numbers(logged: Logged) -> dict[str, Json]:
