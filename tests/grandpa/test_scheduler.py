@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,3 +90,128 @@ def test_ten_thousand_tasks_with_a_wide_fan_in_cost_their_edges_alone() -> None:
     waits_for.append(tuple(range(count)))
     waits_for.extend((count,) for _ in range(count))
     assert 2 * count + 1 == len(drain(Schedule(waits_for)))
+
+
+# --- growing -------------------------------------------------------------------------------------
+
+
+@st.composite
+def growths(draw: st.DrawFn) -> tuple[list[tuple[int, ...]], dict[int, list[tuple[list[tuple[int, ...]], int]]]]:
+    """A graph, and what some of its tasks become: one fragment or several after each other, with `left`."""
+    waits_for = draw(graphs())
+    grown = {}
+    for task in draw(st.sets(st.integers(0, max(0, len(waits_for) - 1)), max_size=5)):
+        parts = [part for part in draw(st.lists(graphs(), min_size=1, max_size=3)) if part]
+        lefts = [draw(st.integers(1, 4)) for _ in parts[1:]] + [0]
+        if task < len(waits_for) and parts:
+            grown[task] = list(zip(parts, lefts, strict=True))
+    return waits_for, grown
+
+
+@given(growths(), st.randoms(use_true_random=False), st.integers(1, 4))
+@settings(max_examples=150, deadline=None)
+def test_a_grown_task_ends_after_what_it_has_become(drawn: Any, random: Any, lanes: int) -> None:
+    """With any number of lanes, tasks ending in any order: each runs, edges hold, followers wait for all of it."""
+    waits_for, grown = drawn
+    schedule = Schedule(waits_for)
+    parts = {task: list(found) for task, found in grown.items()}
+    began, ended, out = [], [], []
+    below: dict[int, list[int]] = {}
+    before = dict(enumerate(waits_for))
+    while True:
+        while len(out) < lanes and (task := schedule.take()) is not None:
+            out.append(task)
+            if task not in began:
+                began.append(task)
+                assert set(before[task]) <= set(ended)
+        if not out:
+            break
+        task = out.pop(random.randrange(len(out)))
+        if parts.get(task):
+            part, left = parts[task].pop(0)
+            first = schedule.count
+            ready = schedule.add(task, part, range(len(part)), left)
+            assert ready == [first + place for place, waits in enumerate(part) if not waits]
+            before.update({first + place: tuple(first + item for item in waits) for place, waits in enumerate(part)})
+            below.setdefault(task, []).extend(range(first, first + len(part)))
+        else:
+            assert set(below.get(task, ())) <= set(ended)
+            schedule.finish(task)
+            ended.append(task)
+    assert sorted(ended) == list(range(schedule.count)) == sorted(began)
+    assert schedule.running == 0
+
+
+def test_the_newest_go_first() -> None:
+    """Depth first: few tasks are under way. What hangs on a longer path goes before, wherever it stands."""
+    schedule = Schedule([(), (), (1,)])
+    assert schedule.take() == 1
+    assert schedule.add(1, [(), (), (0, 1)], [2]) == [3, 4]
+    assert schedule.take() == 3
+    assert schedule.add(3, [(), ()], [0, 1]) == [6, 7]
+    assert schedule.ready() == [6, 7, 4, 0]
+
+
+def test_what_grows_several_times_keeps_its_order() -> None:
+    """Elements of a map: those added later go behind those that still wait."""
+    schedule = Schedule([(), ()])
+    schedule.take()
+    assert schedule.add(0, [(), (), ()], [0, 1, 2], left=2) == [2, 3, 4]
+    assert schedule.take() == 2
+    schedule.finish(2)
+    assert schedule.take() == 0
+    schedule.add(0, [(), ()], [0, 1])
+    assert schedule.ready() == [3, 4, 5, 6, 1]
+
+
+def test_a_grown_task_that_has_all_it_needs_goes_on_at_once() -> None:
+    """What it needs may end before it says so."""
+    schedule = Schedule([()])
+    schedule.take()
+    schedule.add(0, [(), ()], [0, 1], left=1)
+    assert (schedule.take(), schedule.take()) == (1, 2)
+    assert schedule.finish(1) == []
+    assert schedule.take() == 0
+    assert schedule.finish(2) == []
+    schedule.add(0, [], [])
+    assert schedule.take() == 0
+    schedule.finish(0)
+    assert (schedule.take(), schedule.running) == (None, 0)
+
+
+def test_a_failure_below_drops_the_task_above_and_what_waits_for_it() -> None:
+    """The other tasks below go on; a task that has gone on meanwhile gets nothing more."""
+    schedule = Schedule([(), (0,)])
+    schedule.take()
+    schedule.add(0, [(), (), (0,)], [1, 2], left=1)
+    assert (schedule.take(), schedule.take()) == (2, 3)
+    assert schedule.finish(3) == []
+    assert schedule.take() == 0
+    assert sorted(schedule.fail(2)) == [0, 1, 4]
+    assert schedule.is_lost(0)
+    assert schedule.add(0, [()], [0]) == []
+    assert (schedule.take(), schedule.running, schedule.count) == (None, 0, 5)
+
+
+def test_a_task_lost_while_it_is_ready_to_go_on_is_never_taken() -> None:
+    """It had few missing, then one of those failed."""
+    schedule = Schedule([()])
+    schedule.take()
+    schedule.add(0, [(), ()], [0, 1], left=1)
+    assert (schedule.take(), schedule.take()) == (1, 2)
+    schedule.finish(1)
+    assert schedule.ready() == [0]
+    assert schedule.fail(2) == [0]
+    assert schedule.take() is None
+
+
+def test_adding_is_linear() -> None:
+    """A hundred thousand tasks, one below the other."""
+    schedule = Schedule([()])
+    for task in range(100_000):
+        assert schedule.take() == task
+        schedule.add(task, [()], [0])
+    assert schedule.take() == 100_000
+    for task in range(100_000, 0, -1):
+        schedule.finish(task)
+        assert schedule.take() == task - 1
