@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -165,3 +167,19 @@ def test_wrong_credentials_and_a_missing_bucket_are_found(minio_server, monkeypa
     monkeypatch.setenv("GRANDPA_STORE_SECRET_KEY", "wr0ng-5ecret")
     denied = check_store(reach_store(minio_server.uri(minio_server.new_bucket())), needed=True)
     assert (denied.level, "5ecret" in denied.text) == ("error", False)
+
+
+@pytest.mark.server
+def test_clocks_that_differ_are_told_with_both_times(minio_server, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    """A real MinIO refuses what was signed two hours ago; that is no matter of credentials."""
+    from minio import time as minio_time
+
+    monkeypatch.setenv("GRANDPA_STORE_ACCESS_KEY", minio_server.access_key)
+    monkeypatch.setenv("GRANDPA_STORE_SECRET_KEY", minio_server.secret_key)
+    reached = reach_store(minio_server.uri(minio_server.new_bucket()))
+    real = minio_time.utcnow
+    monkeypatch.setattr(minio_time, "utcnow", lambda: real() - timedelta(hours=2))
+    finding = check_store(reached, needed=True)
+    assert finding.level == "error"
+    assert "RequestTimeTooSkewed" in finding.text
+    assert re.search(r"clock says \d{4}-.* UTC, the server's says \d{4}-.* UTC", finding.text)
