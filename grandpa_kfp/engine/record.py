@@ -105,9 +105,9 @@ class Record:
             self._events.close()
         if self.alive and self._run.folder is not None:
             try:
-                tasks = {task.id: _task_json(task) for task in self._run.tasks.values()}
-                results = {"format": FORMAT, "outputs": dict(outputs), "tasks": tasks}
-                write_atomically(self._run.folder / "results.json", _ENCODE(results))
+                tasks = ",".join([f"{_QUOTE(task.id)}:{_task_text(task)}" for task in self._run.tasks.values()])
+                text = f'{{"format":{FORMAT},"outputs":{_ENCODE(dict(outputs))},"tasks":{{{tasks}}}}}'
+                write_atomically(self._run.folder / "results.json", text)
                 self._write_head()
             except Exception as error:
                 self.fail(error)
@@ -176,10 +176,9 @@ def event_line(event: Event) -> str:
     if isinstance(event, events.TaskStarted):  # the two kinds that every task has, four times as fast
         return f'{{"event":"TaskStarted","at":{event.at!r},"task":{_QUOTE(event.task)},"attempt":{event.attempt}}}\n'
     if isinstance(event, events.TaskFinished):
-        outputs = ",".join([f"{_QUOTE(name)}:{_QUOTE(handle)}" for name, handle in event.outputs.items()])
         return (
             f'{{"event":"TaskFinished","at":{event.at!r},"task":{_QUOTE(event.task)},"attempt":{event.attempt},'
-            f'"duration_s":{event.duration_s!r},"outputs":{{{outputs}}}}}\n'
+            f'"duration_s":{event.duration_s!r},"outputs":{_handles_text(event.outputs)}}}\n'
         )
     kind = type(event)
     line: dict[str, Any] = {"event": kind.__name__}
@@ -213,16 +212,23 @@ def read_event(line: str) -> Event:
 _KINDS = {kind.__name__: kind for kind in _NAMES}
 
 
-def _task_json(task: TaskRun) -> dict[str, Any]:
-    data: dict[str, Any] = {
-        "state": task.state,
-        "attempts": task.attempts,
-        "started": task.started,
-        "duration_s": task.duration_s,
-        "outputs": task.outputs,
-    }
-    if task.where:
-        data["where"] = task.where
+def _task_text(task: TaskRun) -> str:
+    """How the task went as JSON; what most tasks have by the way that is three times as fast."""
+    outputs = _handles_text(task.outputs)
+    most = (
+        f'{{"state":"{task.state}","attempts":{task.attempts},"started":{task.started!r},'
+        f'"duration_s":{task.duration_s!r},"outputs":{outputs},"where":{_QUOTE(task.where)}'
+    )
+    more = _more_of(task)
+    return f"{most},{_ENCODE(more)[1:]}" if more else f"{most}}}"
+
+
+def _handles_text(outputs: Mapping[str, str]) -> str:
+    return "{" + ",".join([f"{_QUOTE(name)}:{_QUOTE(handle)}" for name, handle in outputs.items()]) + "}"
+
+
+def _more_of(task: TaskRun) -> dict[str, Any]:
+    data: dict[str, Any] = {}
     if task.parent:
         data["parent"] = task.parent
     if task.error:
