@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .authoring.nodes import Node as Node
     from .authoring.refs import Ref as Ref
     from .authoring.statics import Static as Static
+    from .authoring.task_nodes import TaskNode as TaskNode
     from .authoring.tracing import trace as trace
     from .authoring.volumes import config_map_volume as config_map_volume
     from .authoring.volumes import empty_dir as empty_dir
@@ -79,6 +80,7 @@ _HOMES = {
     "Node": "grandpa_kfp.authoring.nodes",
     "Ref": "grandpa_kfp.authoring.refs",
     "Static": "grandpa_kfp.authoring.statics",
+    "TaskNode": "grandpa_kfp.authoring.task_nodes",
     "TemplateParser": "grandpa_kfp.api",
     "Workflow": "grandpa_kfp.authoring.workflows",
     "compile": "grandpa_kfp.api",

@@ -14,8 +14,8 @@ NAMES = [
     "ClassificationMetrics", "CodecError", "CompileError", "Component", "ConfigError", "ContainerError", "DeployError",
     "Executor", "Figure", "File", "GeneratorNode", "GrandpaError", "GraphError", "Html", "LoadError", "Markdown",
     "Metrics", "Node", "ObjectCorrupt", "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "Ref",
-    "RunCancelled", "Static", "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout",
-    "TemplateParser", "TraceError", "Workflow", "compile", "config_map_volume", "current", "deploy", "empty_dir",
+    "RunCancelled", "Static", "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskNode",
+    "TaskTimeout", "TemplateParser", "TraceError", "Workflow", "compile", "config_map_volume", "current", "deploy", "empty_dir",
     "ephemeral_volume", "inspect_run", "launch", "log_artifact", "log_metric", "log_params", "pvc", "register_codec",
     "resolve", "run", "secret_volume", "sync", "task_executor", "trace",
 ]  # fmt: skip

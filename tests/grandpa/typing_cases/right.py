@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable, Iterator
+
 from typing_extensions import assert_type
 
-from grandpa_kfp import Component, Node, Static, Workflow, empty_dir, pvc, resolve
+from grandpa_kfp import (
+    Component,
+    Executor,
+    GeneratorNode,
+    Node,
+    Static,
+    TaskNode,
+    Workflow,
+    empty_dir,
+    pvc,
+    resolve,
+    sync,
+    task_executor,
+)
 
 
 @Node
@@ -74,6 +89,52 @@ class Model:
     @Component
     def group(self, x: int) -> str:
         return self.fit(x)
+
+
+@GeneratorNode
+def counted(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+@GeneratorNode("ticks", max_queue_size=2)
+async def ticks(n: int) -> AsyncIterator[float]:
+    yield 1.0
+
+
+@Node
+def total(items: Iterable[int]) -> int:
+    return sum(items)
+
+
+@Node
+def drain(items: sync.Queue[str], ages: sync.Dict[str, int], lock: sync.Lock) -> str:
+    with lock:
+        assert_type(ages["a"], int)
+        assert_type(ages.get("b"), int | None)
+        return items.get(timeout=1.0)
+
+
+@TaskNode
+def added(a: int, b: str) -> float:
+    return a + len(b)
+
+
+@Workflow
+def streams() -> float:
+    assert_type(total(counted(5)), int)
+    assert_type(counted.options(retries=1)(5), Iterator[int])
+    assert_type(ticks(1), Iterator[float])
+    assert_type(drain(sync.Queue[str](3), sync.Dict({"a": 1}), sync.Lock()), str)
+    assert_type(added([1], ["a"]), list[float])
+    assert_type(added.fn(1, "a"), float)
+    return added([1], ["a"])[0]
+
+
+assert_type(sync.List([1])[0], int)
+assert_type(sync.Value("a").value, str)
+with Executor(threads=2) as executor:
+    assert_type(executor.submit(len, "abc").result(), int)
+task_executor.get_task_result(task_executor.add_task(len, "abc"), timeout=1.0)
 
 
 @Component

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from grandpa_kfp import Component, Node, Workflow
+from collections.abc import Iterator
+
+from grandpa_kfp import Component, GeneratorNode, Node, Workflow, sync
 
 
 @Node
@@ -25,6 +27,11 @@ def pipeline(a: int = 1) -> int:
     return group(a)
 
 
+@GeneratorNode
+def counted(n: int) -> Iterator[int]:
+    yield n
+
+
 subtract("x", 2)  # wrong
 subtract(1)  # wrong
 subtract(text(1), 2)  # wrong
@@ -35,3 +42,6 @@ pipeline(a="x")  # wrong
 text(1) + 1  # wrong
 Node(retrys=2)  # wrong
 Node(retries="x")  # wrong
+counted("x")  # wrong
+subtract(counted(1), 2)  # wrong
+sync.Queue[int]().put("x")  # wrong
