@@ -99,14 +99,13 @@ def test_the_table_of_fields_is_the_protobufs() -> None:
     while waiting:
         message = waiting.pop()
         seen.add(message.name)
-        assert EXECUTOR_CONFIG[message.name] == {field.json_name: _type(field) for field in message.fields}, (
-            message.name
-        )
+        ours = {name: type_.replace("amount", "text") for name, type_ in EXECUTOR_CONFIG[message.name].items()}
+        assert ours == {field.json_name: _type(field) for field in message.fields}
         inner = [field.message_type for field in message.fields if field.message_type is not None]
         own = [item for item in inner if item.file is message.file and not item.GetOptions().map_entry]
         waiting += [item for item in own if item.name not in seen]
-    ours = {"InputParameterSpec", "ValueOrRuntimeParameter", "TaskOutputParameterSpec"}
-    assert set(EXECUTOR_CONFIG) == seen | ours
+    beyond = {"InputParameterSpec", "ValueOrRuntimeParameter", "TaskOutputParameterSpec"}
+    assert set(EXECUTOR_CONFIG) == seen | beyond
     inputs = pipeline_spec_pb2.TaskInputsSpec.InputParameterSpec.DESCRIPTOR.fields_by_name
     assert set(EXECUTOR_CONFIG["InputParameterSpec"]) <= {field.json_name for field in inputs.values()}
 

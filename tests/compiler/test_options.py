@@ -68,10 +68,15 @@ def test_whatever_is_given_is_read_refused_or_told_and_never_a_defect(name: str)
         ({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}}}, "affinity must have a "
          "dict as nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution, but has []"),
         ({"kubernetes": {"pvc_mount": []}}, "kubernetes has pvc_mount, which is not known; did you mean 'pvcMount'?"),
-        ({"kubernetes": {"pvcMount": [{"mountpath": "/a"}]}}, "kubernetes has pvcMount[0].mountpath, which is not "
-         "known; did you mean 'mountPath'?"),
+        ({"kubernetes": {"pvcMount": [{"mountPath": "/a", "mountpath": "/a"}]}},
+         "kubernetes has pvcMount[0].mountpath, which is not known; did you mean 'mountPath'?"),
         ({"kubernetes": {"securityContext": {"runAsUser": True}}}, "kubernetes must have a whole number as "
          "securityContext.runAsUser, but has True"),
+        ({"kubernetes": {"pvcMount": [{"constant": "a"}]}}, "kubernetes has no mountPath in pvcMount[0]"),
+        ({"kubernetes": {"secretAsEnv": [{"secretName": "a", "keyToEnv": [{"envVar": "A"}]}]}},
+         "kubernetes has no secretKey in secretAsEnv[0].keyToEnv[0]"),
+        ({"kubernetes": {"enabledSharedMemory": {"size": "much"}}}, "kubernetes must have a size such as '1Gi' as "
+         "enabledSharedMemory.size, but has 'much'"),
         ({"uses": {"licence": 0}}, "uses must hold whole numbers from 1 on, but the value of licence is 0"),
         ({"backoff_factor": 0.5}, "backoff_factor must be a number from 1 to 100, but is 0.5"),
     ],

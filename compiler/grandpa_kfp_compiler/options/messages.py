@@ -2,8 +2,8 @@
 
 `AFFINITY` is Kubernetes' Affinity, `EXECUTOR_CONFIG` KFP's KubernetesExecutorConfig by its JSON names; a test
 holds the latter against the package kfp-kubernetes, which is not needed to compile.
-A type is `text`, `flag`, `number`, `json` (anything), a message's name, or one of these in `[...]` for a list, in
-`{...}` for a map by text.
+A type is `text`, `flag`, `number`, `amount` (a text such as `1Gi`), `json` (anything), a message's name, or one of
+these in `[...]` for a list, in `{...}` for a map by text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .names import nearest
-from .rules import Json, Rule, Wrong, by_name_rule
+from .rules import Json, Rule, Wrong, by_name_rule, is_size
 
 Messages = dict[str, dict[str, str]]
 
@@ -93,7 +93,7 @@ EXECUTOR_CONFIG: Messages = {
         "volumeName": "text",
         "mountPath": "text",
         "accessModes": "[text]",
-        "size": "text",
+        "size": "amount",
         "defaultStorageClass": "flag",
         "storageClassName": "text",
         "metadata": "PodMetadata",
@@ -115,8 +115,8 @@ EXECUTOR_CONFIG: Messages = {
         "weight": "number",
         "anti": "flag",
     },
-    "EnabledSharedMemory": {"volumeName": "text", "size": "text"},
-    "EmptyDirMount": {"volumeName": "text", "mountPath": "text", "medium": "text", "sizeLimit": "text"},
+    "EnabledSharedMemory": {"volumeName": "text", "size": "amount"},
+    "EmptyDirMount": {"volumeName": "text", "mountPath": "text", "medium": "text", "sizeLimit": "amount"},
     "SecurityContext": {"runAsUser": "number", "runAsGroup": "number", "runAsNonRoot": "flag"},
     "InputParameterSpec": {
         "runtimeValue": "ValueOrRuntimeParameter",
@@ -126,6 +126,20 @@ EXECUTOR_CONFIG: Messages = {
     "ValueOrRuntimeParameter": {"constant": "json"},
     "TaskOutputParameterSpec": {"producerTask": "text", "outputParameterKey": "text"},
 }
+
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "SecretAsVolume": ("mountPath",),
+    "SecretAsEnv": ("keyToEnv",),
+    "SecretKeyToEnvMap": ("secretKey", "envVar"),
+    "PvcMount": ("mountPath",),
+    "ConfigMapAsVolume": ("mountPath",),
+    "ConfigMapAsEnv": ("keyToEnv",),
+    "ConfigMapKeyToEnvMap": ("configMapKey", "envVar"),
+    "FieldPathAsEnv": ("name", "fieldPath"),
+    "GenericEphemeralVolume": ("volumeName", "mountPath", "size"),
+    "EmptyDirMount": ("volumeName", "mountPath"),
+}
+"""What a message makes no pod without; KFP's server would tell only when the task is to start."""
 
 
 def freeze(value: Json) -> str:
@@ -171,6 +185,9 @@ def mistakes_of(value: Json, type_: str, messages: Messages, path: str) -> Itera
             yield from mistakes_of(item, inner, messages, f"{path}.{name}")
     elif type_ in messages and isinstance(value, dict):
         known = messages[type_]
+        for name in _NEEDED.get(type_, ()):
+            if not value.get(name):
+                yield f"has no {name} in {path}"
         for name, item in value.items():
             if name in known:
                 yield from mistakes_of(item, known[name], messages, f"{path}.{name}")
@@ -180,12 +197,21 @@ def mistakes_of(value: Json, type_: str, messages: Messages, path: str) -> Itera
         yield f"must have {_TYPES.get(type_[0], _TYPES.get(type_, 'a dict'))} as {path}, but has {value!r}"
 
 
-_TYPES = {"text": "a text", "flag": "True or False", "number": "a whole number", "[": "a list", "{": "a dict of texts"}
+_TYPES = {
+    "text": "a text",
+    "amount": "a size such as '1Gi'",
+    "flag": "True or False",
+    "number": "a whole number",
+    "[": "a list",
+    "{": "a dict of texts",
+}
 
 
 def _is_plain(value: Json, type_: str) -> bool:
     if type_ == "number":  # protobuf's JSON writes its 64-bit numbers as texts
         return type(value) is int or (isinstance(value, str) and value.lstrip("-").isdecimal())
+    if type_ == "amount":
+        return is_size(value)
     return (type_ == "text" and isinstance(value, str)) or (type_ == "flag" and isinstance(value, bool))
 
 
