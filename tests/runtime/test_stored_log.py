@@ -243,6 +243,16 @@ def test_what_is_too_large_to_be_drawn_says_so(form: Any, monkeypatch: pytest.Mo
         assert "*a**a*" not in text or form == "html"
 
 
+def test_figures_of_matplotlib_are_stored_as_they_look() -> None:
+    """What anybody loads later needs no matplotlib; the module pyplot is its current figure."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    figure = pyplot.figure(figsize=(1, 1))
+    kept = [stored_log.kept_value(value) for value in (figure, pyplot, [figure])]
+    pyplot.close(figure)
+    assert [type(value) for value in kept] == [Figure, Figure, list]
+    assert [stored_log.form_kept(value) for value in kept] == ["figure", "figure", "value"]
+
+
 def test_a_confusion_matrix_is_a_table_in_every_form() -> None:
     value = ClassificationMetrics([[50, 2], [3, 45]], ["<cat>", "dog"])
     assert "&lt;cat>" in preview(value, "markdown").text

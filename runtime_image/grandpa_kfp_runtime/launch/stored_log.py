@@ -7,6 +7,7 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 from ..contract import INLINE_LIMIT_BYTES, LOGGED_ARTIFACTS, LOGGED_METRICS
@@ -31,7 +32,8 @@ _EVERY_S = 5.0
 
 def kept_value(value: Any) -> Any:
     """What of an artifact's value is stored: a figure of matplotlib as it looks now, to be seen without matplotlib."""
-    return Figure(value) if callable(getattr(type(value), "savefig", None)) else value
+    drawer = value if isinstance(value, ModuleType) else type(value)  # the module pyplot is a figure too
+    return Figure(value) if callable(getattr(drawer, "savefig", None)) else value
 
 
 def form_kept(value: Any) -> str:
