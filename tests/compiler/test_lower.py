@@ -157,6 +157,12 @@ def test_packages_and_their_index_are_carried_to_the_task() -> None:
     assert "GRANDPA_RUNTIME" not in env
 
 
+def test_more_requirements_than_a_container_holds_are_refused() -> None:
+    many = tuple(f"package-{index}==1.0 --hash=sha256:{'0' * 64}" for index in range(400))
+    with pytest.raises(CompileError, match=r"add \(calc.py:9\): its 400 requirements take .*grandpa image build"):
+        executor(graph(with_options(call("add", ADD, 1, 2), packages=many)))
+
+
 def test_nothing_of_a_requirement_is_replaced_by_the_cluster() -> None:
     """Kubernetes reads `$(`, Argo `{{`; the text arrives whole."""
     asked = "tiny @ https://${TOKEN}@host/tiny-1.0.whl?a={{b}}"

@@ -23,6 +23,7 @@ from grandpa_kfp_runtime.errors import CompileError
 
 from ..executor_config import Entry, executor_config, scratch_entry, secret_entry, secret_variables
 from ..graph import NO_OPTIONS, Call, Json, Options
+from ..verify.faults import place_of
 from .bootstrap import BOOTSTRAP_COMMAND, runtime_requirement
 from .options import RELEASED_IMAGE, CompileOptions
 from .pipeline import GPU, Amount, Executor
@@ -130,12 +131,24 @@ class Executors:
         if self.options.bootstrap:
             env[ENV_RUNTIME] = runtime_requirement(self.version)
         if chosen.packages:
-            env[ENV_PACKAGES] = json_for_args(sorted(chosen.packages))
+            env[ENV_PACKAGES] = _packages_text(call, chosen.packages)
         if chosen.index_url and (chosen.packages or self.options.bootstrap):
             env[ENV_INDEX_URL] = chosen.index_url
         return env
 
 
+def _packages_text(call: Call, packages: tuple[str, ...]) -> str:
+    text = json_for_args(sorted(packages))
+    if len(text) > _MOST_PACKAGES_BYTES:
+        raise CompileError(
+            f"{place_of(call)}: its {len(packages)} requirements take {len(text):,} bytes, and every task's container "
+            f"holds them, at most {_MOST_PACKAGES_BYTES:,}: build an image with them by `grandpa image build "
+            "--requirements`"
+        )
+    return text
+
+
+_MOST_PACKAGES_BYTES = 32 * 1024
 _OWN = "grandpa-kfp"
 _UNREAD = {"podAffinity": "", "enabledSharedMemory": "; set shm="}
 EPHEMERAL_STORAGE = "ephemeral-storage"
