@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from grandpa_kfp_compiler.graph import RESULT
+from grandpa_kfp_runtime.builtins import items
 from grandpa_kfp_runtime.errors import CodecError, TaskError
+from grandpa_kfp_runtime.prefetch import end_all
 from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.task import construct, finish
 from grandpa_kfp_runtime.values.summaries import summary
 from grandpa_kfp_runtime.values.trees import fill, split
 
 from .arguments import Opened
-from .calls import Body, FreeCall, WorkflowCall
+from .calls import NEW, Body, FreeCall, WorkflowCall
 from .classes import Instance
 from .isolation import Kept, copy_constant
 from .refs import Promise, Ref, describe
@@ -48,15 +50,19 @@ def run_body(call: FreeCall, body: Body) -> tuple[Any, list[tuple[tuple[int, ...
 
 def _attempt(call: FreeCall, body: Body) -> Any:
     given = ""
+    streams: list[Any] = []
     try:
-        args = [argument_value(opened, f"argument {index + 1}") for index, opened in enumerate(call.args)]
-        kwargs = {name: argument_value(opened, name) for name, opened in call.kwargs}
+        args = [argument_value(opened, f"argument {index + 1}", streams) for index, opened in enumerate(call.args)]
+        kwargs = {name: argument_value(opened, name, streams) for name, opened in call.kwargs}
         given = _shown(call, args, kwargs)
         token = recorder.set(body)
         try:
-            return _call(call, args, kwargs)
+            result = _call(call, args, kwargs)
         finally:
             recorder.reset(token)
+        made, streams = streams, []
+        end_all(made, failed=False)
+        return result
     except (TaskError, CodecError) as error:
         if isinstance(error, TaskError) and error.task:
             raise  # a call below has failed, and is named already
@@ -67,6 +73,8 @@ def _attempt(call: FreeCall, body: Body) -> Any:
             f"{call.name} ({call.where}) failed: {type(error).__name__}: {error}{_raised_at(error)}{inputs}",
             task=call.name,
         ) from error
+    finally:
+        end_all(streams, failed=True)
 
 
 def _call(call: FreeCall, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -126,14 +134,39 @@ def is_promise(value: Any) -> bool:
     return isinstance(value, Promise)
 
 
-def argument_value(opened: Opened, name: str) -> Any:
-    """An argument for one call alone, whatever it needs having been run."""
+def argument_value(opened: Opened, name: str, streams: list[Any] | None = None) -> Any:
+    """An argument for one call alone, whatever it needs having been run.
+
+    streams: takes up the items of generators that are made while the call walks them; without it they are lists.
+    """
     skeleton, holes = opened
     if not holes:
         return copy_constant(skeleton, name=name)
     if not holes[0][0]:
-        return promise_value(holes[0][1])
-    return fill(copy_constant(skeleton, name=name), [(at, promise_value(leaf)) for at, leaf in holes])
+        return _hole_value(holes[0][1], streams)
+    return fill(copy_constant(skeleton, name=name), [(at, _hole_value(leaf, streams)) for at, leaf in holes])
+
+
+def _hole_value(promise: Promise, streams: list[Any] | None) -> Any:
+    if streams is None:
+        return promise_value(promise)
+    instance = promise if isinstance(promise, Instance) else _stream_of(promise)
+    if instance is None:
+        return promise_value(promise)
+    made = live_object(instance, streams)
+    streams.append(made)
+    return made
+
+
+def _stream_of(promise: Promise) -> Instance | None:
+    """The generator's instance, of a Ref of items that one call alone takes and nobody has made a list of."""
+    if not isinstance(promise, Ref) or promise._path or not isinstance(promise._origin, FreeCall):
+        return None
+    origin = promise._origin
+    if origin.definition.target is not items or origin.takers != 1 or origin.state != NEW or origin.after:
+        return None
+    found = origin.args[0][1][0][1]
+    return found if isinstance(found, Instance) else None
 
 
 def promise_value(promise: Promise) -> Any:
@@ -158,42 +191,46 @@ def promise_value(promise: Promise) -> Any:
     return value
 
 
-def live_object(instance: Instance) -> Any:
-    """A new object from an instance's description."""
-    args = [argument_value(opened, f"argument {index + 1}") for index, opened in enumerate(instance._args)]
-    kwargs = {name: argument_value(opened, name) for name, opened in instance._kwargs}
+def live_object(instance: Instance, streams: list[Any] | None = None) -> Any:
+    """A new object from an instance's description. streams: as of `argument_value`."""
+    args = [argument_value(opened, f"argument {index + 1}", streams) for index, opened in enumerate(instance._args)]
+    kwargs = {name: argument_value(opened, name, streams) for name, opened in instance._kwargs}
     return construct(instance._definition.target, args, kwargs)
 
 
 # --- what is needed first ------------------------------------------------------------------------
 
 
-def needs(call: FreeCall) -> list[FreeCall]:
-    """The calls whose values this one takes, or waits for, in the order they are written."""
+def needs(call: FreeCall, *, streams: bool = False) -> list[FreeCall]:
+    """The calls whose values this one takes, or waits for, in the order they are written.
+
+    streams: a generator that this call alone takes runs along with it, so what the generator takes is needed.
+    """
     found: list[FreeCall] = []
     if call.instance is not None:
         found.extend(calls_below(call.instance))
     for _, holes in call.args:
         for _, leaf in holes:
-            found.extend(calls_below(leaf))
+            found.extend(calls_below(leaf, streams=streams))
     for _, (_, holes) in call.kwargs:
         for _, leaf in holes:
-            found.extend(calls_below(leaf))
+            found.extend(calls_below(leaf, streams=streams))
     for ref in call.after:
         found.extend(calls_below(ref))
     return found
 
 
-def calls_below(promise: Promise) -> Iterator[FreeCall]:
-    """The call of a Ref; those that an Instance's init arguments need."""
-    if isinstance(promise, Ref):
+def calls_below(promise: Promise, *, streams: bool = False) -> Iterator[FreeCall]:
+    """The call of a Ref; those that an Instance's init arguments need. streams: as of `needs`."""
+    instance = promise if isinstance(promise, Instance) else _stream_of(promise) if streams else None
+    if instance is not None:
+        for _, holes in (*instance._args, *(opened for _, opened in instance._kwargs)):
+            for _, leaf in holes:
+                yield from calls_below(leaf, streams=streams)
+    elif isinstance(promise, Ref):
         origin = promise._origin
         assert isinstance(origin, FreeCall)
         yield origin
-    elif isinstance(promise, Instance):
-        for _, holes in (*promise._args, *(opened for _, opened in promise._kwargs)):
-            for _, leaf in holes:
-                yield from calls_below(leaf)
 
 
 def call_path(call: FreeCall) -> str:

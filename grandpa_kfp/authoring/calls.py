@@ -66,12 +66,13 @@ class FreeCall(Origin):
     """A call outside a trace, run when somebody resolves it. It runs once; `value` is then kept.
 
     instance: of a class node's call; args, kwargs: taken apart at the call; parent: the call whose body
-    made this one; state: one of NEW, RUNNING, GROWN (its body has returned Refs), DONE.
+    made this one; state: one of NEW, RUNNING, GROWN (its body has returned Refs), DONE; takers: how many calls have
+    it as an argument.
     """
 
     __slots__ = (
         "after", "args", "definition", "instance", "kwargs", "method", "options", "owner", "parent", "pending",
-        "state", "value",
+        "state", "takers", "value",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +105,8 @@ class FreeCall(Origin):
         self.value: Any = None
         self.pending: Any = None
         self.owner: Any = None
+        self.takers = 0
+        note_takers(args, kwargs)
 
     def annotation(self) -> Any:
         return self.definition.returns(self.method)
@@ -123,6 +126,18 @@ class FreeCall(Origin):
 
 
 NEW, RUNNING, GROWN, DONE = range(4)
+
+
+def note_takers(args: tuple[Opened, ...], kwargs: tuple[tuple[str, Opened], ...]) -> None:
+    """Counts for each call among the arguments that one more takes it."""
+    for _, holes in args:
+        for _, leaf in holes:
+            if isinstance(leaf, Ref) and isinstance(leaf._origin, FreeCall):
+                leaf._origin.takers += 1
+    for _, (_, holes) in kwargs:
+        for _, leaf in holes:
+            if isinstance(leaf, Ref) and isinstance(leaf._origin, FreeCall):
+                leaf._origin.takers += 1
 
 
 class WorkflowCall(FreeCall):

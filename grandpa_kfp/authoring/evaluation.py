@@ -64,7 +64,7 @@ class Evaluation:
             self._give_back()
 
     def _start(self, call: FreeCall, stack: list[FreeCall]) -> None:
-        if self._waits(call, needs(call), stack):
+        if self._waits(call, needs(call, streams=not isinstance(call, WorkflowCall)), stack):
             return
         with _changed:
             if call.state != NEW:  # another thread was faster

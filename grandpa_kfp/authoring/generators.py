@@ -18,7 +18,7 @@ from grandpa_kfp_runtime.errors import TraceError
 from grandpa_kfp_runtime.prefetch import QUEUE_SIZE, Prefetch
 
 from .annotations import signature_of
-from .calls import DONE, FreeCall
+from .calls import DONE, FreeCall, note_takers
 from .classes import NO_CALL_OPTIONS, CallOptions, Instance
 from .definitions import Definition, name_of
 from .nodes import FunctionNode
@@ -94,6 +94,7 @@ class GeneratorFunction(FunctionNode[P, Iterator[T]]):
         instance = Instance(self._definition, self._bound + args, kwargs)
         options = self._chosen.options.over(self._definition.options)
         chosen = CallOptions(options, self._chosen.name, self._chosen.after)
+        note_takers(instance._args, instance._kwargs)
         ref = record(_ITEMS, "", None, (instance,), {}, chosen, name=self._definition.name)
         found = ref if ref._origin.tracer is not None else ItemsRef(ref._origin)
         return typing.cast("Iterator[T]", found)

@@ -62,9 +62,7 @@ def graph_of_result(
         if call in needed:
             builder.add(call)
     output = builder.opened(opened)
-    return inline_generators(
-        Graph(body, (), tuple(builder.instances), tuple(builder.operations), ((RESULT, output),))
-    )
+    return inline_generators(Graph(body, (), tuple(builder.instances), tuple(builder.operations), ((RESULT, output),)))
 
 
 def _needed(promises: Sequence[Promise], calls: Sequence[FreeCall]) -> set[FreeCall] | None:

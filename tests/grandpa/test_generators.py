@@ -318,6 +318,11 @@ def test_outside_a_workflow():
             break
     assert EVENTS == ["begin", "end"]
     assert total(doubled(numbers(3))).resolve() == 6
+    EVENTS.clear()
+    assert first(doubled(numbers(10**9)), 6).resolve() == 6  # it has one consumer, which takes what it needs
+    items = numbers(3)
+    assert resolve([total(items), total(items)]) == [3, 3]  # two: they share a list
+    assert EVENTS == ["begin", "end"] * 2
     assert numbers.fn(2).__next__() == 0
 
 
