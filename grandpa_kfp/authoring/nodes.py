@@ -71,11 +71,11 @@ class FunctionNode(Generic[P, R]):
 
     @overload
     def map(
-        self: FunctionNode[Concatenate[A, ...], R], first: Iterable[A], /, *, window: int | None = None
+        self: FunctionNode[Concatenate[A, Q], R], first: Iterable[A], /, *, window: int | None = None
     ) -> list[R]: ...
     @overload
     def map(
-        self: FunctionNode[Concatenate[A, B, ...], R],
+        self: FunctionNode[Concatenate[A, B, Q], R],
         first: Iterable[A],
         second: Iterable[B],
         /,
@@ -83,7 +83,15 @@ class FunctionNode(Generic[P, R]):
         window: int | None = None,
     ) -> list[R]: ...
     @overload
-    def map(self, *lists: Iterable[Any], window: int | None = None) -> list[R]: ...
+    def map(
+        self,
+        first: Iterable[Any],
+        second: Iterable[Any],
+        third: Iterable[Any],
+        /,
+        *more: Iterable[Any],
+        window: int | None = None,
+    ) -> list[R]: ...
     def map(self, *lists: Any, window: int | None = None) -> Any:
         """A call for each element of lists of one length: a Ref of the list of results, in order.
 

@@ -166,6 +166,9 @@ def pipeline(a: int = 10, b: int = 2, n: Static[int] = 3) -> int:
     assert_type(Model().group(3), str)
     assert_type(subtract.options(name="last", after=[x], retries=3)(7, 2), int)
     assert_type(subtract.fn(7, 2), int)
+    assert_type(subtract.map([1], (2,)), list[int])
+    assert_type(named.options(retries=1).map(subtract.map([1], [2]), window=8), list[str])
+    assert_type(Model().fit.map(range(3)), list[str])
     return remainder(twice(x), 2)
 
 

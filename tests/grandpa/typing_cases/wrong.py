@@ -40,6 +40,7 @@ subtract(group(1), pipeline(2))
 group("x")  # wrong
 pipeline(a="x")  # wrong
 text(1) + 1  # wrong
+text.map(3)  # wrong
 Node(retrys=2)  # wrong
 Node(retries="x")  # wrong
 counted("x")  # wrong
