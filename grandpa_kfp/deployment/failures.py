@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from grandpa_kfp_runtime.errors import DeployError, GrandpaError
 from grandpa_kfp_runtime.failure import format_report, reports_in
@@ -11,6 +10,7 @@ from grandpa_kfp_runtime.stores import Store
 
 from .remote import TaskView
 from .server import Server
+from .task_records import Record, read_records
 
 _HINTS = (
     ("OOMKilled", 'the container ran out of memory: give the node more, @Node(memory="4Gi")'),
@@ -22,25 +22,6 @@ _HINTS = (
 )
 
 
-def failure_records(store: Store, run_id: str) -> list[dict[str, Any]]:
-    """The failure of each task whose last attempt failed, by the task's name. Raises StoreError."""
-    last: dict[tuple[str, ...], tuple[str, set[str]]] = {}
-    for path in store.list_records(f"runs/{run_id}/"):
-        *place, attempt, name = path.split("/")
-        known, names = last.get(tuple(place), ("", set()))
-        if attempt > known:
-            last[tuple(place)] = attempt, {name}
-        elif attempt == known:
-            names.add(name)
-    found = []
-    for folder, (attempt, names) in sorted(last.items()):
-        if "failure.json" in names:
-            record = store.get_record("/".join((*folder, attempt, "failure.json")))
-            if isinstance(record, dict):
-                found.append(record)
-    return found
-
-
 def reports(server: Server, store: Store | None, run_id: str, tasks: Iterable[TaskView], why: str = "") -> list[str]:
     """A report for each failed task: from its record, its log, or the server's word. Never raises GrandpaError.
 
@@ -49,18 +30,17 @@ def reports(server: Server, store: Store | None, run_id: str, tasks: Iterable[Ta
     failed = [task for task in tasks if task.state == "FAILED"]
     told: dict[str, str] = {}
     try:
-        records = failure_records(store, run_id) if store is not None else []
+        records = read_records(store, run_id, ["failure"]).failure if store is not None else {}
+        told = {name: formatted(record) for name, record in records.items()}
     except GrandpaError as error:
-        records, why = [], str(error)
-    for record in records:
-        told[str(record.get("task", ""))] = formatted(record)
+        why = str(error)
     for task in failed:
         if task.name not in told:
             told[task.name] = _from_log(server, run_id, task) or _from_server(task, why)
     return list(told.values())
 
 
-def formatted(record: dict[str, Any]) -> str:
+def formatted(record: Record) -> str:
     """The report of a failure's record."""
     try:
         return format_report(record)

@@ -7,7 +7,7 @@ groups, the second is `name#2`, in the order in which they began.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,8 +29,8 @@ class TaskRecords:
     logged: dict[str, Record] = field(default_factory=dict)
 
 
-def read_records(store: Store, run_id: str) -> TaskRecords:
-    """The records of a run's tasks. Raises StoreError."""
+def read_records(store: Store, run_id: str, kinds: Collection[str] = _KINDS) -> TaskRecords:
+    """The records of a run's tasks, of these kinds. Raises StoreError."""
     last: dict[tuple[str, ...], tuple[str, dict[str, str]]] = {}
     for path in store.list_records(f"runs/{run_id}/"):
         *place, attempt, name = path.split("/")
@@ -42,12 +42,13 @@ def read_records(store: Store, run_id: str) -> TaskRecords:
             last[tuple(place)] = attempt, {kind: path}
         elif attempt == known[0]:
             known[1][kind] = path
-    wanted = [path for _, files in last.values() for path in files.values()]
+    chosen = [{kind: path for kind, path in files.items() if kind in kinds} for _, files in last.values()]
+    wanted = [path for files in chosen for path in files.values()]
     with ThreadPoolExecutor(_READERS) as readers:
         read = dict(zip(wanted, readers.map(store.get_record, wanted), strict=True))
     found = TaskRecords()
     tasks = [{kind: record for kind, path in files.items() if isinstance(record := read[path], dict)}
-             for _, files in last.values()]  # fmt: skip
+             for files in chosen]  # fmt: skip
     tasks = sorted((task for task in tasks if task), key=_began)
     for name, task in zip(numbered([_name(task) for task in tasks]), tasks, strict=True):
         for kind, record in task.items():

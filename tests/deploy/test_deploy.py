@@ -122,11 +122,21 @@ def test_dry_run_shows_what_would_be_sent_and_sends_nothing(calc: Project, kfp: 
 
 def test_preflight_tells_everything_at_once(calc: Project, kfp: KfpServer) -> None:
     """Server, store and image are all wrong: three messages, and nothing was sent."""
+    calc.flow("""
+        def multiply(factor: int):
+            return Node("multiply")(lambda n: factor * n)
+
+        @Workflow
+        def flow(n: int = 1):
+            return multiply(2)(n)
+    """)
     kfp.faults.append(Fault("healthz", 503, "not yet"))
     done = deploy(
         calc, kfp, "--image", "python:3.5-slim", "--code", "store", "--store", "s3://none/x?endpoint=http://127.0.0.1:9"
     )
-    message = says(done, 1, "server: cannot reach the server", "store: ", "image: python:3.5-slim has Python 3.5")
+    message = says(
+        done, 1, "server: cannot reach the server", "store: ", "image: python:3.5-slim has Python 3.5 and multiply"
+    )
     assert message.rstrip().endswith("nothing was sent")
     assert kfp.writes == []
 
