@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from grandpa_kfp_runtime.values.codecs import Encoded, decode, encode
+from grandpa_kfp_runtime.values.sharing import staying
 
 _IMMUTABLE = frozenset({type(None), bool, int, float, complex, str, bytes})
 
@@ -55,4 +56,5 @@ def copy_constant(value: Any, *, name: str) -> Any:
     """A constant for one call alone; paths stand for themselves. Raises CodecError for what cannot be encoded."""
     if is_immutable(value):
         return value
-    return decode(encode(value, name=name, files=False, here=True).owned())
+    with staying():
+        return decode(encode(value, name=name, files=False, here=True).owned())

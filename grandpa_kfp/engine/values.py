@@ -26,6 +26,7 @@ from grandpa_kfp_runtime.values.codecs import Encoded, decode, encode
 from grandpa_kfp_runtime.values.frames import plain
 from grandpa_kfp_runtime.values.handles import from_handle, to_handle
 from grandpa_kfp_runtime.values.objects import pack
+from grandpa_kfp_runtime.values.sharing import staying
 
 from .task_logs import keep_value
 
@@ -208,7 +209,8 @@ class Values:
             return value
         encoded = self._constants.get(id(leaf))
         if encoded is None:
-            encoded = self._constants[id(leaf)] = encode(value, name=name, files=False, here=True)
+            with staying():
+                encoded = self._constants[id(leaf)] = encode(value, name=name, files=False, here=True)
         return decode(encoded, scratch=None if is_plain(encoded) else scratch())
 
     def used_constant(self, leaf: Constant) -> None:

@@ -370,3 +370,66 @@ def test_in_a_compiled_pipeline(tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "([-1, 0, 1, 2, 3], 6, 6)"
     assert shared._server is None
+
+
+NODES = '''
+import os
+import time
+
+from grandpa_kfp import Node, TaskError, Workflow, sync
+
+
+@Node
+def produce(items, n: int) -> int:
+    for index in range(n):
+        items.put([index])
+    return os.getpid()
+
+
+@Node
+def consume(items, n: int) -> tuple:
+    return os.getpid(), [items.get(timeout=60)[0] for _ in range(n)]
+
+
+@Node
+def inside(n: int):
+    items = sync.Queue(2)
+    return produce(items, n), consume(items, n)
+
+
+@Node
+def sleep(lock, ready) -> None:
+    with lock:
+        ready.set()
+        time.sleep(60)
+
+
+@Node
+def kill(lock, ready) -> int:
+    ready.wait(60)
+    return int(lock.acquire(timeout=0.1))
+
+
+@Workflow
+def flow(n: int = 50):
+    items = sync.Queue(2)
+    return produce(items, n), consume(items, n)
+
+
+@Workflow
+def growing(n: int = 50):
+    return inside(n)
+'''
+
+
+@pytest.mark.parametrize("name", ["flow", "growing"])
+def test_on_worker_processes(tmp_path, name):
+    """Producer and consumer run in two processes; made by the workflow, or by a body whose calls they are."""
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / "flow.py").write_text(NODES)
+    result = subprocess.run(
+        [sys.executable, "-m", "grandpa_kfp", "run", f"flow.py:{name}", "--processes", "3", "--threads", "1", "--json"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=LONG_S,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "[0, 1, 2, 3," in result.stdout

@@ -66,7 +66,7 @@ class Dump:
         self.last = obj
         kind = type(obj)
         if hasattr(kind, SHARE):
-            return shared_form(obj, result=self.files, here=self.here)
+            return shared_form(obj, result=self.files)
         codec = codec_for(kind)
         if codec is not None:
             return self.by_codec(codec, obj) if self.files or not issubclass(kind, Path) else (as_path, (str(obj),))

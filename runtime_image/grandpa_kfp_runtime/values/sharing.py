@@ -66,12 +66,25 @@ def describing(place: str = "") -> Iterator[Described]:
         _describing.reset(token)
 
 
+_staying: ContextVar[bool] = ContextVar("grandpa_staying", default=False)
+
+
+@contextmanager
+def staying() -> Iterator[None]:
+    """What is pickled inside is read by this process alone."""
+    token = _staying.set(True)
+    try:
+        yield
+    finally:
+        _staying.reset(token)
+
+
 def is_shared(value: Any) -> bool:
     """Whether tasks share the value."""
     return hasattr(type(value), SHARE)
 
 
-def shared_form(value: Any, *, result: bool, here: bool) -> Any:
+def shared_form(value: Any, *, result: bool) -> Any:
     """Its reduction for a pickle. Raises CodecError for a result."""
     if result:
         raise CodecError(
@@ -82,4 +95,4 @@ def shared_form(value: Any, *, result: bool, here: bool) -> Any:
     if described is not None:
         described.note(value)
         return value.__grandpa_share__("description")
-    return value.__grandpa_share__("here" if here else "reference")
+    return value.__grandpa_share__("here" if _staying.get() else "reference")
