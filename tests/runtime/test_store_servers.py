@@ -16,7 +16,7 @@ import pytest
 from servers import MinioServer, S3Endpoint
 
 from grandpa_kfp_runtime.errors import ObjectCorrupt, ObjectGone, StoreDenied, StoreError, StoreFull, StoreUnavailable
-from grandpa_kfp_runtime.stores import key_of, open_store, s3_download, s3_upload
+from grandpa_kfp_runtime.stores import key_of, keys, open_store, s3_download
 from grandpa_kfp_runtime.stores.s3 import S3Store
 from grandpa_kfp_runtime.values.frames import view
 from grandpa_kfp_runtime.values.handles import from_handle, to_handle
@@ -78,16 +78,16 @@ def test_objects_of_every_size_come_back(store: S3Store, size: int) -> None:
     assert content(store.read(store.write(data))) == data
 
 
-@pytest.mark.parametrize("size", [999_999, 1_000_000, 1_000_001, 4_500_000])
+@pytest.mark.parametrize("size", [5_299_999, 5_300_000, 5_300_001, 23_000_000])
 def test_ranged_reads_give_every_byte(store: S3Store, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """Sizes at and around the border of a range, read by ranges of a million bytes."""
-    monkeypatch.setattr(s3_download, "RANGE_BYTES", 1_000_000)
+    """Sizes at and around the border of a range, written and read by parts of 5.3 million bytes."""
+    monkeypatch.setattr(keys, "PART_BYTES", 5_300_000)
     data = os.urandom(size)
     assert content(store.read(store.write(data))) == data
 
 
 def test_many_parts_make_one_object(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_upload, "PART_BYTES", 5 * 1024 * 1024)
+    monkeypatch.setattr(keys, "PART_BYTES", 5 * 1024 * 1024)
     data = os.urandom(17_000_000)
     assert content(store.read(store.write([data[:9_999_999], data[9_999_999:]]))) == data
 
@@ -269,7 +269,7 @@ class Proxy:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_upload, "PART_BYTES", 5 * 1024 * 1024)
+    monkeypatch.setattr(keys, "PART_BYTES", 5 * 1024 * 1024)
 
 
 @pytest.mark.usefixtures("small_parts")

@@ -63,8 +63,8 @@ def leftovers(store: Path) -> list[Path]:
     ("how", "parts"),
     [
         ("gone", ["is gone", "run the task that made it again"]),
-        ("cut", ["is damaged", "have another SHA-256", "remove it"]),
-        ("changed", ["is damaged", "have another SHA-256", "remove it"]),
+        ("cut", ["is damaged", "have another hash", "remove it"]),
+        ("changed", ["is damaged", "have another hash", "remove it"]),
     ],
 )
 def test_an_object_that_is_damaged_or_gone(compiled: Project, how: str, parts: list[str]) -> None:

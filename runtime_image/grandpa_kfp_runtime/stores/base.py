@@ -6,15 +6,14 @@ The launcher, the local engine and the handles are the callers; `open_store` mak
 
 from __future__ import annotations
 
-import hashlib
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 from ..errors import ObjectCorrupt, ObjectGone, StoreError
 from ..typespec import Json
 from ..values.frames import Buffer, view
+from .keys import digest_of, spelled
 
 Data: TypeAlias = "Buffer | Sequence[Buffer]"
 """What a store writes: one buffer, or several that follow each other; none is joined or copied whole."""
@@ -78,15 +77,12 @@ def buffers_of(data: Data) -> list[memoryview]:
 
 
 def key_of(data: Data) -> str:
-    """The key of an object with these bytes: base64url of their SHA-256, 43 characters.
+    """The key of an object with these bytes, 43 characters: base64url of their SHA-256, in parts where it is large.
 
     >>> key_of(b"abc")
     'ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0'
     """
-    digest = hashlib.sha256()
-    for part in buffers_of(data):
-        digest.update(part)
-    return urlsafe_b64encode(digest.digest()).decode("ascii").rstrip("=")
+    return spelled(digest_of(buffers_of(data)))
 
 
 def is_key(text: str) -> bool:
@@ -120,7 +116,7 @@ def check_content(key: str, data: Buffer, where: str) -> None:
 
 def damaged(key: str, size: int, where: str) -> ObjectCorrupt:
     return ObjectCorrupt(
-        f"object {key} is damaged: the {size:,} bytes at {where} have another SHA-256; "
+        f"object {key} is damaged: the {size:,} bytes at {where} have another hash; "
         "remove it there and run the task that made it again"
     )
 

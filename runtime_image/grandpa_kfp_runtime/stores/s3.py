@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from hashlib import sha256
@@ -22,7 +21,8 @@ from ..errors import ObjectCorrupt, StoreError
 from ..typespec import Json
 from ..values.frames import Buffer
 from . import s3_download, s3_upload
-from .base import OBJECTS, TEMPORARY, Data, buffers_of, damaged, gone, key_of, object_path, record_path
+from .base import OBJECTS, TEMPORARY, Data, buffers_of, damaged, gone, object_path, record_path
+from .keys import digest_of, spelled
 from .s3_bucket import Bucket, open_bucket
 from .s3_errors import explained
 from .s3_patience import FIRST_PATIENCE_S, PATIENCE_S, Patience
@@ -90,21 +90,21 @@ class S3Store:
             if found is None:
                 raise gone(key, self.uri(key))
             data, digest = found
-            if urlsafe_b64encode(digest).decode("ascii").rstrip("=") == key:
+            if spelled(digest) == key:
                 return data
             size = len(data)
         raise damaged(key, size, self.uri(key))
 
     def write(self, data: Data) -> str:
         parts = buffers_of(data)
-        key = key_of(parts)
+        digest = digest_of(parts)
+        key = spelled(digest)
         name = self._base + object_path(key)
         with self._errors():
             there = self._bucket.size(name)
             if there != sum(map(len, parts)):
-                digest = urlsafe_b64decode(f"{key}=").hex()
                 kind = "application/octet-stream"
-                s3_upload.put(self._bucket, name, parts, digest, kind=kind, only_if_absent=there is None)
+                s3_upload.put(self._bucket, name, parts, digest.hex(), kind=kind, only_if_absent=there is None)
         return key
 
     def exists(self, key: str) -> bool:

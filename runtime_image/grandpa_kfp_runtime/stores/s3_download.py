@@ -1,4 +1,4 @@
-"""Reading one object by ranges side by side, straight to where it stays, hashed while the rest is on its way."""
+"""Reading one object by parts side by side, straight to where it stays, each hashed as it arrives."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from ..errors import StoreError
+from . import keys
 from .s3_bucket import Bucket
 from .s3_errors import MISSING, code_of
 from .s3_transfer import side_by_side
 
-RANGE_BYTES = 16 * 1024 * 1024
-"""One GET asks for so much."""
 FILE_FROM_BYTES = 512 * 1024 * 1024
 """Larger objects lie in a temporary file, which the system may write out where memory gets scarce."""
+HUGE_FROM_BYTES = 16 * 1024 * 1024
+"""Objects from here on lie in huge pages where the system has some."""
 _CHUNK_BYTES = 1024 * 1024
 
 Space: TypeAlias = "bytearray | mmap.mmap"
 
 
 def get(bucket: Bucket, name: str) -> tuple[Space, bytes] | None:
-    """The object's bytes and their SHA-256, None where nothing is."""
+    """The object's bytes and the digest that its key spells, None where nothing is."""
     return _Download(bucket, name).run()
 
 
@@ -42,14 +43,14 @@ class _Download:
         self._target = memoryview(b"")
 
     def run(self) -> tuple[Space, bytes] | None:
-        """The first range tells the size; the others begin while it is still on its way."""
+        """The first part tells the size; the others begin while it is still on its way."""
         try:
-            first = self._bucket.call(partial(self._ask, 0, RANGE_BYTES))
+            first = self._bucket.call(partial(self._ask, 0, keys.PART_BYTES))
         except Exception as error:
             if code_of(error) in MISSING:
                 return None
             if code_of(error) == "InvalidRange":  # an object of no bytes has none
-                return bytearray(), hashlib.sha256().digest()
+                return bytearray(), keys.digest_of([])
             raise
         try:
             self._size = _whole_size(first)
@@ -61,19 +62,18 @@ class _Download:
             self._target.release()
 
     def _receive(self, first: Any) -> bytes:
-        end = self._size if first.status == 200 else min(RANGE_BYTES, self._size)
-        digest = hashlib.sha256()
-        with side_by_side(self._fill, range(end, self._size, RANGE_BYTES), self._stop) as others:
-            self._fill(0, end, first)
-            digest.update(self._target[:end])
-            for start, stop in others:
-                digest.update(self._target[start:stop])
-        return digest.digest()
+        part = keys.PART_BYTES
+        if first.status == 200 and self._size > part:  # a server without ranged reads sends all of it
+            self._fill(0, self._size, first)
+            return keys.digest_of([self._target])
+        with side_by_side(self._fill, range(part, self._size, part), self._stop) as others:
+            return keys.combined([self._fill(0, 0, first), *others])
 
-    def _fill(self, start: int, end: int = 0, response: Any = None) -> tuple[int, int]:
-        """Fills one range, going on after an interruption where it stopped."""
-        end = end or min(start + RANGE_BYTES, self._size)
+    def _fill(self, start: int, end: int = 0, response: Any = None) -> bytes:
+        """Fills one part, going on after an interruption where it stopped, and returns its SHA-256."""
+        end = end or min(start + keys.PART_BYTES, self._size)
         at = start
+        digest = hashlib.sha256()
 
         def read() -> None:
             nonlocal at, response
@@ -81,11 +81,12 @@ class _Download:
             response = None
             try:
                 while at < end:
-                    chunk = here.read(min(_CHUNK_BYTES, end - at), decode_content=False)
-                    if not chunk:
+                    chunk = self._target[at : min(at + _CHUNK_BYTES, end)]
+                    count = here._fp.readinto(chunk)  # what urllib3 itself offers copies
+                    if not count:
                         raise ConnectionResetError(f"the answer ended {end - at} bytes early")
-                    self._target[at : at + len(chunk)] = chunk
-                    at += len(chunk)
+                    digest.update(chunk[:count])  # while the processor's cache still holds it
+                    at += count
             except BaseException:
                 here.close()  # else the rest of this answer would be taken for the next one's beginning
                 raise
@@ -93,7 +94,7 @@ class _Download:
                 here.release_conn()
 
         self._bucket.call(read, self._stop)
-        return start, end
+        return digest.digest()
 
     def _ask(self, start: int, end: int) -> Any:
         response = self._bucket.client.get_object(
@@ -114,7 +115,12 @@ def space(size: int) -> Space:
         with suppress(OSError), tempfile.TemporaryFile() as file:  # else no disk to write to: memory it is
             _allocate(file.fileno(), size)
             return mmap.mmap(file.fileno(), size)  # the file has no name, so nobody else sees it
-    return bytearray(size)  # huge pages would halve its cost, or treble it where memory is in pieces
+    if size >= HUGE_FROM_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+        made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with suppress(OSError):  # a kernel without them
+            made.madvise(mmap.MADV_HUGEPAGE)  # first use of memory in small pages costs as much as receiving into it
+        return made
+    return bytearray(size)
 
 
 def _allocate(file: int, size: int) -> None:

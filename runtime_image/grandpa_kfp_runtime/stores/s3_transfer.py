@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+from .keys import cut
 from .s3_bucket import CONNECTIONS
 
 _Item = TypeVar("_Item")
@@ -60,11 +61,6 @@ def pieces(data: Sequence[memoryview], start: int, end: int) -> list[memoryview]
 
 
 def _slices(data: Sequence[memoryview], start: int, end: int) -> Iterator[memoryview]:
-    at = 0
-    for part in data:
-        first, last = max(start - at, 0), min(end - at, len(part))
-        for here in range(first, last, _PIECE_BYTES):
-            yield part[here : min(here + _PIECE_BYTES, last)]
-        at += len(part)
-        if at >= end:
-            return
+    for part in cut(data, start, end):
+        for here in range(0, len(part), _PIECE_BYTES):
+            yield part[here : here + _PIECE_BYTES]

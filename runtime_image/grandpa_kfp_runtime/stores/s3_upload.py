@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
+from . import keys
 from .s3_bucket import Bucket
 from .s3_errors import Refused, code_of
 from .s3_transfer import pieces, side_by_side
 
-PART_BYTES = 16 * 1024 * 1024
 _MOST_PARTS = 10_000
 _IF_ABSENT = {"If-None-Match": "*"}
 _THERE = "PreconditionFailed"  # another writer of the same key was faster
@@ -26,11 +26,12 @@ _THERE = "PreconditionFailed"  # another writer of the same key was faster
 def put(bucket: Bucket, name: str, data: Sequence[memoryview], sha256: str, *, kind: str, only_if_absent: bool) -> None:
     """Stores the buffers, which follow each other, as one object.
 
+    sha256: hex, of all the bytes; looked at only where they are one part.
     only_if_absent: what another writer put there meanwhile stays, which is no error: a key has one content.
     """
     size = sum(map(len, data))
     condition = _IF_ABSENT if only_if_absent else {}
-    if size > PART_BYTES:
+    if size > keys.PART_BYTES:
         _Upload(bucket, name, data, size, condition).run(kind)
         return
     headers = {"Content-Type": kind, **condition}
@@ -53,7 +54,7 @@ class _Upload:
         self._data = data
         self._size = size
         self._condition = condition
-        self._part_bytes = max(PART_BYTES, -(-size // _MOST_PARTS))
+        self._part_bytes = max(keys.PART_BYTES, -(-size // _MOST_PARTS))
         self._stop = threading.Event()
         self._id = ""
 
