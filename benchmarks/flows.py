@@ -35,6 +35,11 @@ def chain(tasks: Static[int] = 1000) -> int:
 
 
 @Workflow
+def mapped(items: list[int]) -> list[int]:
+    return inc.map(items)
+
+
+@Workflow
 def ladder(steps: Static[int] = 30) -> int:
     value = 1
     for _ in range(steps):
