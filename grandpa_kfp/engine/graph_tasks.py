@@ -19,7 +19,7 @@ from typing import Any
 
 from grandpa_kfp_compiler.bind import Bound, bind
 from grandpa_kfp_compiler.graph import RESULT, Call, Constant, Graph, TaskOutput, Value
-from grandpa_kfp_runtime.context import TaskContext, put
+from grandpa_kfp_runtime.context import TaskContext, leave, put
 from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
 from grandpa_kfp_runtime.logged.outputs import note_outputs
 from grandpa_kfp_runtime.logged.task_log import TaskLog
@@ -175,13 +175,13 @@ class GraphTasks:
         if isinstance(result, Series):
             window = max(_LEAST_WINDOW, 4 * self._supplies.lanes)
             parts = result.graphs(window, where=call.where, body=call.node.name)
-            return Growth(self, call.node.outputs, self._parts(task, parts), listed=True)
+            return Growth(call.node.outputs, self._parts(task, parts), listed=True, host=self)
         if not body.calls:
             return None
         graph = graph_of_result(result, body.calls, body=call.node.name)
         if graph is None:
             return None
-        return Growth(self, call.node.outputs, self._parts(task, iter([(graph, 0)])), listed=False)
+        return Growth(call.node.outputs, self._parts(task, iter([(graph, 0)])), listed=False, host=self)
 
     def _parts(self, task: int, parts: Parts) -> Parts:
         """Lets go of the inputs before the first: the attempt is known to count then, and needs them no more."""
@@ -307,7 +307,10 @@ def _perform(
     extend: Callable[[Any, TaskBody], Growth | None],
 ) -> Any:
     put(context)
-    return perform(key, bound.interface, values, load, extend=extend)
+    try:
+        return perform(key, bound.interface, values, load, extend=extend)
+    finally:
+        leave(context)
 
 
 def _same(value: Any) -> Any:

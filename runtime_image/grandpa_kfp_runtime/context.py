@@ -155,6 +155,11 @@ def put(context: TaskContext) -> None:
     _under_way.add(context)
 
 
+def leave(context: TaskContext) -> None:
+    """The body that `put` made it current for has ended; what the body returned may keep the context open."""
+    _under_way.discard(context)
+
+
 def activate_process(context: TaskContext | None) -> None:
     """Make it the current one for the whole process, threads that the task starts included: one task a process."""
     global _process

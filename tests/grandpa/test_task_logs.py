@@ -231,6 +231,33 @@ def test_tasks_that_run_at_once_log_each_its_own(tmp_path: Path) -> None:
     }
 
 
+def test_threads_of_a_grown_task_log_for_it(project: Project) -> None:
+    """The task that it grew from waits, and is no candidate for the calls of a thread without a context."""
+    source = """
+    from threading import Thread
+    from grandpa_kfp import log_metric
+
+    @Node
+    def inner(n: int) -> int:
+        thread = Thread(target=log_metric, args=("n", n))
+        thread.start()
+        thread.join()
+        return n
+
+    @Node
+    def outer(n: int):
+        return inner(n)
+
+    @Workflow
+    def flow(n: int = 3):
+        return outer(n)
+    """
+    project.flow(source, "grown.py")
+    assert project.grandpa("run", "grown.py").value == 3
+    tasks = read_run(project.folder).tasks
+    assert {name: task.logged.last() for name, task in tasks.items()} == {"outer": {}, "outer/inner": {"n": 3}}
+
+
 def test_ten_thousand_calls_make_few_events(tmp_path: Path) -> None:
     """Told in batches; the record stays small, the count exact."""
 
