@@ -17,8 +17,8 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 from compile import RESULTS, table
@@ -33,9 +33,13 @@ NOT_INSTALLABLE = {
     "GrandPa": "what is released of it is an older version, of JSON templates",
     "kfp lightweight component with packages_to_install": "fetches packages at every start",
 }
-SLOW = {"distributed", "Ray", "dask, A..G, threads"}
+SLOW = {
+    "distributed", "Ray", "dask, processes", "ProcessPool, spawn", "loky", "ours, A..G, threads", "dask, A..G, threads",
+}  # fmt: skip
 """Parts that --quick leaves out."""
 _PART_AT_MOST_S = 300
+_BYTECODE = Path(__file__).resolve().parent.parent / "build" / "bytecode"
+"""Installed packages have theirs, and so must a checkout, whatever the caller's setting."""
 
 
 def measure(module: str, part: str, times: int) -> dict[str, Any]:
@@ -47,14 +51,11 @@ def measure(module: str, part: str, times: int) -> dict[str, Any]:
         return {"missing": f"{type(error).__name__}: {lines[0]}"}
 
 
-def in_process(module: str, part: str, times: int, bytecode: str) -> dict[str, Any]:
-    """One part in a process of its own, ended with all its children when it takes too long.
-
-    bytecode: a folder for it. Installed packages have theirs, and so must a checkout, whatever the caller's setting.
-    """
+def in_process(module: str, part: str, times: int) -> dict[str, Any]:
+    """One part in a process of its own, ended with all its children when it takes too long."""
     command = [sys.executable, __file__, "--measure", module, part, str(times)]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    env["PYTHONPYCACHEPREFIX"] = bytecode
+    env["PYTHONPYCACHEPREFIX"] = str(_BYTECODE)
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes, env=env, start_new_session=True) as process:
         try:
@@ -79,11 +80,6 @@ def _end_group(leader: int) -> None:
 
 def measured(quick: bool, only: str) -> dict[str, Any]:
     """All parts whose name holds `only`, most of them in several processes, whose samples stand together."""
-    with tempfile.TemporaryDirectory() as bytecode:
-        return _measured(quick, only, bytecode)
-
-
-def _measured(quick: bool, only: str, bytecode: str) -> dict[str, Any]:
     times, runs = (1, 1) if quick else (10, 3)
     found: Found = {}
     missing: dict[str, str] = {}
@@ -97,7 +93,7 @@ def _measured(quick: bool, only: str, bytecode: str) -> dict[str, Any]:
                 continue
             begun = time.perf_counter()
             for _ in range(1 if module in ("shapes", "starts") else runs):
-                one = in_process(module, part, times, bytecode)
+                one = in_process(module, part, times)
                 if "missing" in one:
                     missing[part] = one["missing"]
                 for figure, samples in one.get("found", {}).items():
