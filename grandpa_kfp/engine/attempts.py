@@ -94,10 +94,11 @@ class Attempts:
     def _go_on(self, task: int, growth: Growth) -> int | None:
         """A grown task, whose body has ended, or tasks of which have: it becomes more tasks, or ends as well."""
         try:
-            extension = growth.more()
+            host, extension = growth.host, growth.more()
+            assert host is not None
             if extension is not None:
-                return self._dispatcher.grew(lambda schedule: growth.host.extend(schedule, task, growth, extension))
-            outputs = growth.host.gather(task, growth)
+                return self._dispatcher.grew(lambda schedule: host.extend(schedule, task, growth, extension))
+            outputs = host.gather(task, growth)
         except BaseException as error:
             return self._fail(task, self._ledger.runs[task].attempts, error, self._since_start_s(task), again=False)
         del self._growing[task]

@@ -74,13 +74,13 @@ class Growth:
     """A task whose body has returned calls. A lane takes it up again whenever the schedule says so.
 
     outputs: the names it declares; parts: see `Parts`; listed: the parts' results are lists, which make one list,
-    in order. results: what the parts so far come to, each an output as it is, or an argument bound to outputs;
-    scope: of the tasks below it, once it has some.
+    in order; host: who knows the run's tasks, where the lanes do not. results: what the parts so far come to, each
+    an output as it is, or an argument bound to outputs; scope: of the tasks below it, once it has some.
     """
 
     __slots__ = ("_parts", "host", "listed", "outputs", "results", "scope")
 
-    def __init__(self, host: Host, outputs: tuple[str, ...], parts: Parts, *, listed: bool) -> None:
+    def __init__(self, outputs: tuple[str, ...], parts: Parts, *, listed: bool, host: Host | None = None) -> None:
         self.host = host
         self._parts = parts
         self.outputs = outputs
@@ -153,6 +153,14 @@ class TaskTable:
         self.settings += [merged(self.settings[parent], call.options.env) for call in plan.calls]
         self.scopes += [scope] * len(plan.calls)
         return range(first, len(self.calls))
+
+    def handles(self, id_: str) -> Mapping[str, str]:
+        """The handles of a task's outputs."""
+        return self._run.tasks[id_].outputs
+
+    def is_added(self, task: int) -> bool:
+        """Whether a task has become it, among others."""
+        return task >= self._static
 
     def forget_inputs(self, task: int) -> None:
         """The task needs them no more, though it may not have ended."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from grandpa_kfp_compiler.graph import Call, Constant, TaskOutput
+from grandpa_kfp_compiler.bind import Bound
+from grandpa_kfp_compiler.graph import Constant, TaskOutput
 from grandpa_kfp_runtime.contract import Interface
 from grandpa_kfp_runtime.errors import TaskError
 from grandpa_kfp_runtime.stores import Store
@@ -13,13 +14,15 @@ from grandpa_kfp_runtime.values.codecs import encode
 from grandpa_kfp_runtime.values.frames import plain
 from grandpa_kfp_runtime.values.objects import pack
 
+from ...authoring.bodies import path_text
 from .. import environment
-from ..plan import Plan
+from ..growth import Growth, TaskTable
 from ..reports import Failing, failure
 from ..values import is_plain, is_shareable
 from . import segments, specs
+from .fragments import GATHER, gathering
 from .memory import Memory
-from .parcels import INLINE_BYTES, PLAIN, SEGMENT, STORED, Key, Parcel, packed
+from .parcels import INLINE_BYTES, PLAIN, SEGMENT, STORED, Key, Parcel, Parceled, packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Briefs:
 
     def __init__(
         self,
-        plan: Plan,
+        table: TaskTable,
         parameters: Mapping[str, Constant],
         setting: specs.Setting,
         memory: Memory,
@@ -54,15 +57,15 @@ class Briefs:
     ) -> None:
         self.setting = setting
         self.shares_store = shares_store
-        self._plan = plan
+        self._table = table
         self._parameters = parameters
         self._memory = memory
         self._spool = spool
         self._made: dict[int, Brief] = {}
         self._shapes: dict[tuple[str, Interface], int] = {}
         self._constants: dict[int, tuple[Constant, Parcel]] = {}
-        self._settings = environment.settings([dict(call.options.env or ()) for call in plan.calls])
-        self.makers: Mapping[str, int] = {call.id: number for number, call in enumerate(plan.calls)}
+        self.code: dict[str, bytes] = {}
+        self.makers: dict[str, int] = {run.id: number for number, run in enumerate(table.runs)}
 
     def __getitem__(self, task: int) -> Brief:
         brief = self._made.get(task)
@@ -70,13 +73,41 @@ class Briefs:
             brief = self._made[task] = self._make(task)
         return brief
 
-    def calls(self) -> Sequence[Call]:
-        return self._plan.calls
+    def added(self, tasks: Iterable[int], code: Mapping[str, bytes]) -> None:
+        """Tasks that the table has now. code: of nodes among them that nobody could import."""
+        self.makers.update((self._table.runs[task].id, task) for task in tasks)
+        self.code.update(code)
+
+    def forget_inputs(self, task: int) -> None:
+        """The task has grown: it reads nothing more, until all that it has become has ended."""
+        self._made[task] = replace(self[task], sources=())
+        self._table.forget_inputs(task)
+
+    def gather(self, task: int, growth: Growth) -> None:
+        """From now on the task is the making of its outputs from what it has become."""
+        bound = gathering(growth.results, growth.outputs)
+        brief = self[task]
+        shape = self._shapes.setdefault((GATHER, bound.interface), len(self._shapes))
+        self._made[task] = replace(
+            brief,
+            node=GATHER,
+            interface=bound.interface,
+            shape=shape,
+            sources=self._sources(bound, growth.scope.prefix),
+            flags=specs.LISTED if growth.listed else 0,
+        )
+
+    def forget(self, task: int) -> None:
+        """The task has ended."""
+        self._made.pop(task, None)
+        if self._table.is_added(task):
+            self.makers.pop(self._table.runs[task].id, None)
+        self._table.forget(task)
 
     def report(self, task: int, attempt: int, error: BaseException) -> TaskError:
         """What the run raises for a task that no worker could tell of."""
         return failure(
-            Failing.of(self._plan.calls[task]),
+            replace(Failing.of(self._table.calls[task]), id=self._table.runs[task].id),
             self.setting.run_id,
             attempt,
             error,
@@ -86,27 +117,38 @@ class Briefs:
         )
 
     def _make(self, task: int) -> Brief:
-        call, bound = self._plan.calls[task], self._plan.bounds[task]
+        table = self._table
+        call, bound = table.calls[task], table.bounds[task]
         shape = self._shapes.setdefault((call.node.key, bound.interface), len(self._shapes))
-        sources: list[Key | Parcel] = []
-        for name, leaf in bound.sources:
-            if type(leaf) is TaskOutput:
-                sources.append((leaf.task, leaf.output))
-            else:
-                constant = leaf if isinstance(leaf, Constant) else self._parameters[leaf.name]  # type: ignore[union-attr]
-                sources.append(self._constant(constant, name))
         options = call.options
         return Brief(
-            call.id,
+            table.runs[task].id,
             call.where or call.node.where,
             call.node.key,
             bound.interface,
             shape,
-            tuple(sources),
-            self._settings[task] or None if self._settings is not None else None,
+            self._sources(bound, table.scopes[task].prefix),
+            table.settings[task] or None,
             specs.VERBOSE if options.verbose else 0,
             tuple([name for name, _ in options.secrets or ()]),
         )
+
+    def _sources(self, bound: Bound, prefix: str) -> tuple[Key | Parcel, ...]:
+        sources: list[Key | Parcel] = []
+        for name, leaf in bound.sources:
+            if type(leaf) is TaskOutput:
+                sources.append((prefix + leaf.task, leaf.output))
+            elif isinstance(leaf, Parceled):
+                sources.append(leaf.parcel)
+            else:
+                constant = leaf if isinstance(leaf, Constant) else self._parameters[leaf.name]  # type: ignore[union-attr]
+                sources.append(self._constant(constant, name))
+        return tuple(sources)
+
+    def called_by(self, task: int) -> str:
+        """The tasks whose bodies led to it, in words; empty for a task of the graph."""
+        above = self._table.scopes[task].parent
+        return path_text(self._table.path(above)) if above >= 0 else ""
 
     def _constant(self, constant: Constant, name: str) -> Parcel:
         """Encoded once, whoever reads it. Raises CodecError, calling it `name`."""

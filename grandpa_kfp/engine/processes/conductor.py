@@ -19,9 +19,11 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
+from grandpa_kfp_compiler.graph import RESULT, TaskOutput
 from grandpa_kfp_runtime import errors
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError, TaskTimeout
 
+from ..growth import Extension, Growth, TaskTable, extend
 from ..ledger import Ledger
 from ..main_module import main_by_its_name
 from ..scheduler import Schedule
@@ -29,11 +31,12 @@ from . import specs
 from .briefs import Briefs
 from .channel import MOST_DESCRIPTORS, Closed
 from .crew import Crew
+from .fragments import Fragment
 from .hands import Chunk, Hand, Lane, how_it_ended
 from .holdings import wanted
 from .outputs import Outputs
 from .parcels import HELD, KEPT, SEGMENT, STORED, Key
-from .specs import Failed, Finished
+from .specs import Failed, Finished, Grew
 
 _HEAR_SIGNALS_EVERY_S = 0.25
 """Python hears of a signal that comes just before its main thread blocks only when that wakes up."""
@@ -56,12 +59,25 @@ class _Saving:
         self.left = left
 
 
+class _Growing:
+    """A task whose body has returned calls. hand: the worker that has more of them, None where there are no more;
+    gathers: whether a worker makes its outputs by now."""
+
+    __slots__ = ("gathers", "growth", "hand")
+
+    def __init__(self, growth: Growth, hand: Hand | None) -> None:
+        self.growth = growth
+        self.hand = hand
+        self.gathers = False
+
+
 class Conductor:
     """`session.Lanes` of worker processes. ready: told of each task that is ready; None for nobody."""
 
     def __init__(
         self,
         crew: Crew,
+        table: TaskTable,
         briefs: Briefs,
         outputs: Outputs,
         schedule: Schedule,
@@ -72,6 +88,7 @@ class Conductor:
         note: Callable[[str], None],
     ) -> None:
         self._crew = crew
+        self._table = table
         self._briefs = briefs
         self._outputs = outputs
         self._schedule = schedule
@@ -83,6 +100,7 @@ class Conductor:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
         self._saving: dict[int, _Saving] = {}
+        self._growing: dict[int, _Growing] = {}
         self._exports: dict[int, tuple[int, Key, int, bool]] = {}  # segment -> task, output, bytes, on disk
         self._stopped = False
         self._looking = False  # whether a timer will wake this thread to share work out anew
@@ -115,6 +133,9 @@ class Conductor:
     def _fill(self) -> None:
         schedule = self._schedule
         while not self._stopped and (task := schedule.peek()) is not None:
+            growing = self._growing.get(task)
+            if growing is not None and not growing.gathers and self._goes_on(task, growing):
+                continue
             lane = self._lane_for(task)
             if lane is None:
                 return
@@ -157,7 +178,7 @@ class Conductor:
         node = self._briefs[task].node
         most = speeds.at_once(node)
         tasks = [task]
-        if most == 1 or self._ledger.policies[task].timeout_s:
+        if most == 1 or self._ledger.policies[task].timeout_s or task in self._growing:
             return Chunk(tasks)
         fair = -(-(schedule.count_ready() + 1) // (2 * self._crew.processes * self._crew.threads))
         met: dict[int, int] = {}
@@ -184,7 +205,8 @@ class Conductor:
         return found
 
     def _may_join(self, task: int) -> bool:
-        return self._crew.speeds.is_tiny(self._briefs[task].node) and not self._ledger.policies[task].timeout_s
+        tiny = self._crew.speeds.is_tiny(self._briefs[task].node)
+        return tiny and task not in self._growing and not self._ledger.policies[task].timeout_s
 
     def _send(self, lane: Lane, chunk: Chunk) -> None:
         hand = lane.hand
@@ -238,7 +260,7 @@ class Conductor:
                 brief.id,
                 brief.where,
                 self._ledger.runs[task].attempts + 1,
-                hand.interface(brief.shape, brief.node, brief.interface),
+                hand.interface(brief.shape, brief.node, brief.interface, self._briefs.code.get(brief.node)),
                 sources[place],
                 tuple([
                     self._wanted((brief.id, name), here, tasks[place + 1 : place + 2])
@@ -265,7 +287,8 @@ class Conductor:
         """The first task that has not been reported is what its lane works on."""
         if chunk.told == chunk.at < len(chunk.tasks):
             chunk.told += 1
-            self._ledger.begun(chunk.tasks[chunk.at])
+            if chunk.tasks[chunk.at] not in self._growing:
+                self._ledger.begun(chunk.tasks[chunk.at])
 
     def _share(self) -> None:
         """Where lanes have nothing to do and nothing is ready, others give back what they have not begun."""
@@ -333,6 +356,11 @@ class Conductor:
         elif kind == specs.EXPIRED:
             hand.expired = Failed._make(message[2])
             hand.kill()
+        elif kind == specs.LOGGED:
+            task, attempt, logged = message[1:]
+            self._ledger.logs(task, attempt, lambda: logged)
+        elif kind == specs.NEXT:
+            self._next_part(hand, message[1], message[2])
         elif kind == specs.NOT_EXPORTED:
             self._not_exported(hand, *message[1:])
         elif kind == specs.READY:
@@ -343,7 +371,7 @@ class Conductor:
         self,
         hand: Hand,
         number: int,
-        outcomes: tuple[tuple[bool, tuple[Any, ...]], ...],
+        outcomes: tuple[tuple[int, tuple[Any, ...]], ...],
         let_go: tuple[int, ...],
         notes: tuple[str, ...],
     ) -> None:
@@ -352,31 +380,27 @@ class Conductor:
         lane.reported += len(outcomes)
         for text in notes:
             self._note(text)
-        for failed, data in outcomes:
+        for kind, data in outcomes:
             chunk = lane.chunks[0]
             self._begin(chunk)
             chunk.at += 1
             if chunk.at == len(chunk.tasks):
                 lane.chunks.popleft()
                 hand.alone = False
-            if failed:
-                failure = Failed._make(data)
-                self._logged(failure)
-                self._failed(failure)
+            outcome = specs.KINDS[kind]._make(data)
+            if isinstance(outcome, Grew):
+                self._grew(hand, outcome)
+                continue
+            if outcome.logged is not None:
+                self._ledger.logged(outcome.number, outcome.logged)
+            if isinstance(outcome, Failed):
+                self._failed(outcome)
             else:
-                finished = Finished._make(data)
-                self._logged(finished)
-                self._finished(lane, finished)
+                self._finished(lane, outcome)
         for segment in let_go:
             self._crew.memory.returned(segment, hand.number)
         if lane.chunks:
             self._begin(lane.chunks[0])
-
-    def _logged(self, outcome: Finished | Failed) -> None:
-        task, logged = outcome.number, outcome.logged
-        if logged is not None:
-            self._ledger.logged(task, logged)
-            self._ledger.logs(task, self._ledger.runs[task].attempts, lambda: logged)
 
     def _finished(self, lane: Lane, finished: Finished) -> None:
         task = finished.number
@@ -427,8 +451,12 @@ class Conductor:
 
     def _complete(self, finished: Finished) -> None:
         task = finished.number
-        self._ledger.succeeded(task, finished.duration_s, finished.handles)
+        duration_s = finished.duration_s
+        if self._growing.pop(task, None) is not None:
+            duration_s = max(0.0, time.time() - self._ledger.runs[task].started)
+        self._ledger.succeeded(task, duration_s, finished.handles)
         self._release(task)
+        self._briefs.forget(task)
         self._tell_ready(self._schedule.finish(task))
 
     def _release(self, task: int) -> None:
@@ -439,12 +467,17 @@ class Conductor:
 
     def _failed(self, failed: Failed) -> None:
         task = failed.number
-        wait_s = self._ledger.retried(task, failed.line, failed.duration_s)
+        again = self._growing.pop(task, None) is None
+        wait_s = self._ledger.retried(task, failed.line, failed.duration_s, again=again)
         if wait_s is not None:
             self._after(wait_s, lambda: self._schedule.put_back(task))
             return
+        called_by = self._briefs.called_by(task)
+        if called_by:
+            failed = failed._replace(report=f"{failed.report}\n\nCalled by: {called_by}")
         self._ledger.failed(task, _error_of(failed, self._briefs[task].id))
         self._release(task)
+        self._briefs.forget(task)
         self.lost.extend(self._schedule.fail(task))
         if not self._keep_going:
             self.stop()
@@ -463,6 +496,66 @@ class Conductor:
         if self._ready is not None:
             for task in tasks:
                 self._ready(task)
+
+    # --- growing -------------------------------------------------------------------------------------
+
+    def _grew(self, hand: Hand, grew: Grew) -> None:
+        """A body has returned calls: its task goes on as them, and reads its inputs no more."""
+        task = grew.number
+        self._crew.speeds.add(self._briefs[task].node, grew.duration_s)
+        growth = Growth(self._briefs[task].interface.outputs, iter(()), listed=grew.listed)
+        self._release(task)
+        self._briefs.forget_inputs(task)
+        self._growing[task] = _Growing(growth, hand if grew.fragment.more else None)
+        self._extend(task, growth, grew.fragment)
+
+    def _extend(self, task: int, growth: Growth, fragment: Fragment) -> None:
+        growth.results.append(fragment.result)
+        first = self._schedule.count
+        extension = Extension(fragment.plan, fragment.needs, {}, fragment.left)
+        try:
+            ready = extend(self._table, self._schedule, self._ledger, task, growth, extension)
+        except TaskError as error:  # too many tasks
+            self._failed(self._not_run(task, 0.0, error))
+            return
+        prefix = growth.scope.prefix
+        self._outputs.expect({(prefix + of, name): uses for (of, name), uses in fragment.plan.uses.items()})
+        self._briefs.added(range(first, self._schedule.count), fragment.code)
+        self._tell_ready(ready)
+
+    def _goes_on(self, task: int, growing: _Growing) -> bool:
+        """A grown task is ready once more: its next part is asked for, or its output is another's as it is.
+        False where a worker has to make its outputs, as a task like any other."""
+        growth, hand = growing.growth, growing.hand
+        if hand is not None:
+            self._schedule.take()
+            if hand in self._crew.hands:
+                hand.say(specs.MORE, task)
+            else:
+                error = TaskError("the worker process that knew what it was to become has ended")
+                self._failed(self._not_run(task, 0.0, error))
+            return True
+        first = growth.results[0]
+        if isinstance(first, TaskOutput) and growth.outputs == (RESULT,):
+            self._schedule.take()
+            child = growth.scope.prefix + first.task
+            self._outputs.share((self._table.runs[task].id, RESULT), (child, first.output))
+            handle = self._table.handles(child).get(first.output)
+            self._complete(Finished(task, 0.0, 0.0, (), {} if handle is None else {RESULT: handle}))
+            return True
+        self._briefs.gather(task, growth)
+        growing.gathers = True
+        return False
+
+    def _next_part(self, hand: Hand, task: int, part: Fragment | str | None) -> None:
+        growing = self._growing[task]
+        if isinstance(part, str):
+            self._failed(self._not_run(task, 0.0, TaskError(part)))
+        elif part is not None:
+            self._extend(task, growing.growth, part)
+        else:
+            growing.hand = None
+            self._schedule.put_back(task)
 
     # --- shared memory -------------------------------------------------------------------------------
 

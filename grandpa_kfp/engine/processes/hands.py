@@ -118,12 +118,12 @@ class Hand:
         """The socket takes more."""
         self.blocked = not self._outgoing.flush()
 
-    def interface(self, number: int, node: str, interface: Interface) -> int:
-        """The worker's number for an interface, told when it is new to it."""
+    def interface(self, number: int, node: str, interface: Interface, code: bytes | None) -> int:
+        """The worker's number for an interface, told when it is new to it. code: of a node that it cannot import."""
         known = self.interfaces.get(number)
         if known is None:
             known = self.interfaces[number] = len(self.interfaces)
-            self.say(specs.INTERFACES, known, ((node, interface),))
+            self.say(specs.INTERFACES, known, ((node, interface, code),))
         return known
 
     def kill(self) -> None:

@@ -117,6 +117,11 @@ class Holdings:
             self._give_up(error)
             return "", {}
 
+    def constant(self, value: Any, name: str) -> Parcel:
+        """A constant of a task to come, for any worker. Raises CodecError, calling it `name`."""
+        encoded = encode(value, name=name, files=False)
+        return packed(encoded) if is_plain(encoded) else (STORED, self._keep_on_disk(encoded), True)
+
     def settle(self) -> None:
         """Before another task runs: what somebody else may still hold and change gets memory of its own."""
         for held in self._loose:

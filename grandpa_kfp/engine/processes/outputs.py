@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from .hands import Hand
@@ -13,13 +14,27 @@ from .specs import DROP_HELD
 class Outputs:
     """uses: how often each output is read, the run's own value included. Forgotten with its last use."""
 
-    __slots__ = ("_holders", "_memory", "_parcels", "uses")
+    __slots__ = ("_holders", "_memory", "_parcels", "_shared", "uses")
 
     def __init__(self, uses: Mapping[Key, int], memory: Memory) -> None:
         self.uses = dict(uses)
         self._memory = memory
         self._parcels: dict[Key, Parcel] = {}
         self._holders: dict[Key, Hand] = {}
+        self._shared: Counter[int] = Counter()  # segments that are the value of several outputs: of how many more
+
+    def expect(self, uses: Mapping[Key, int]) -> None:
+        """Outputs of tasks that were added."""
+        self.uses.update(uses)
+
+    def share(self, key: Key, other: Key) -> None:
+        """The output is the other one as it is, which is used once less."""
+        parcel = self._parcels[other]
+        if self.uses.get(key):
+            self._parcels[key] = parcel
+            if parcel[0] == SEGMENT:
+                self._shared[parcel[1]] += 1
+        self.used(other)
 
     def put(self, key: Key, parcel: Parcel) -> None:
         self._parcels[key] = parcel
@@ -41,9 +56,13 @@ class Outputs:
         left = self.uses[key] = self.uses[key] - 1
         if left:
             return
+        del self.uses[key]
         parcel = self._parcels.pop(key, None)
         holder = self._holders.pop(key, None)
         if parcel is not None and parcel[0] == SEGMENT:
-            self._memory.release(parcel[1])
+            if self._shared[parcel[1]]:
+                self._shared[parcel[1]] -= 1
+            else:
+                self._memory.release(parcel[1])
         elif holder is not None:
             holder.say(DROP_HELD, (key,))  # in case the task never fetched it

@@ -13,6 +13,7 @@ The parent passes parcels on without a look at what is in them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,6 +28,13 @@ PLAIN, PACKED, SEGMENT, STORED, HELD, KEPT = range(6)
 
 INLINE_BYTES = 256 * 1024
 """Larger values go by shared memory: below, two copies through a socket cost less than mapping does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parceled:
+    """A constant that stays encoded: stands among a task's sources where a `Constant` would."""
+
+    parcel: Parcel
 
 
 def packed(encoded: Encoded) -> Parcel:

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
-
-from grandpa_kfp_runtime.logged.entries import Logged
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .parcels import Parcel
+
+if TYPE_CHECKING:
+    from grandpa_kfp_runtime.logged.entries import Logged
+
+    from .fragments import Fragment
 
 
 class Spec(NamedTuple):
     """One task for a worker.
 
     interface: number of the (node key, Interface) that the worker has been told; sources: a parcel for each
-    input of the interface, in order; wanted: what is done with each output (`holdings.DROP` and so on);
-    env: variables that hold while it runs, None for none; flags: 1 verbose; secrets: names of variables
-    that reports strike out.
+    input of the interface, in order; wanted: what is done with each output (`holdings.wanted`); env: variables
+    that hold while it runs, None for none; flags: see there; secrets: names of variables that reports strike out.
     """
 
     number: int
@@ -36,6 +38,8 @@ class Spec(NamedTuple):
 
 
 VERBOSE = 1
+LISTED = 2
+"""Flag of a GATHER: its arguments are lists, which make one list."""
 
 
 class Finished(NamedTuple):
@@ -64,7 +68,19 @@ class Failed(NamedTuple):
     logged: Logged | None = None
 
 
-Outcome: TypeAlias = "Finished | Failed"
+class Grew(NamedTuple):
+    """The task's body has returned calls. listed: their results are lists, which make one list."""
+
+    number: int
+    started: float
+    duration_s: float
+    listed: bool
+    fragment: Fragment
+
+
+Outcome: TypeAlias = "Finished | Failed | Grew"
+KINDS: tuple[type[Outcome], ...] = (Finished, Failed, Grew)
+"""Outcomes travel as plain tuples behind their place in this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +89,7 @@ class Setting:
 
     store: URI of the run's store, empty where nothing is recorded; spool: the folder of its temporary store;
     root: the folder that reports name files from; main: the name in the project of the script that the parent
-    runs as `__main__`.
+    runs as `__main__`; window: how many elements of a map are under way at once.
     """
 
     run_id: str
@@ -81,17 +97,19 @@ class Setting:
     spool: str
     root: str
     main: str
+    window: int
     environ: dict[str, str]
 
 
 # The messages. From the parent:
 SETTING = "setting"  # (SETTING, Setting)
-INTERFACES = "interfaces"  # (INTERFACES, first number, ((node key, Interface), ...))
+INTERFACES = "interfaces"  # (INTERFACES, first number, ((node key, Interface, pickled function or None), ...))
 SEGMENTS = "segments"  # (SEGMENTS, (segment number, ...)) and as many descriptors
 WORK = "work"  # (WORK, lane, (Spec as a tuple, ...))
 EXPORT = "export"  # (EXPORT, Key, segment number, whether it was used before) and its descriptor
 DROP_HELD = "drop"  # (DROP_HELD, (Key, ...))
 GIVE_BACK = "back"  # (GIVE_BACK, lane): what the lane has not begun
+MORE = "more"  # (MORE, task number): the next fragment of a task that has grown
 EXPIRE = "expire"  # (EXPIRE, lane, number, message): its time is over
 END = "end"  # (END,)
 # From the worker:
@@ -100,4 +118,6 @@ DONE = "done"  # (DONE, lane, (outcomes), (segment numbers let go of), (notes))
 EXPORTED = "exported"  # (EXPORTED, Key, segment number, layout, codec, meta)
 NOT_EXPORTED = "not exported"  # (NOT_EXPORTED, Key, segment number, why)
 BACK = "given back"  # (BACK, lane, (task numbers))
+NEXT = "next"  # (NEXT, task number, Fragment, or the report of a failure)
+LOGGED = "logged"  # (LOGGED, task number, attempt, Logged): what is new
 EXPIRED = "expired"  # (EXPIRED, lane, Failed)

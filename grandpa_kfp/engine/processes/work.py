@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grandpa_kfp_compiler.bind import bind
-from grandpa_kfp_compiler.graph import Call, Constant, Graph, PythonNode, TaskOutput, Value
+from grandpa_kfp_compiler.graph import Call, Constant, Graph, TaskOutput, Value
 from grandpa_kfp_runtime.context import TaskContext
 from grandpa_kfp_runtime.errors import ParameterError, TaskError
 from grandpa_kfp_runtime.stores import Store
@@ -17,10 +17,10 @@ from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.task import call as run_call
 from grandpa_kfp_runtime.values.handles import to_handle
 
-from ..growth import policy
+from ..growth import AS_IT_IS, TaskTable
 from ..main_module import main_by_its_name, main_name
 from ..plan import Plan
-from ..run import Run, TaskRun
+from ..run import Run
 from ..scratch import Scratch
 from ..session import Lanes, OpenLanes, Settings, note
 from ..targets import Targets
@@ -62,6 +62,8 @@ class ProcessWork:
         self._crew = crew
         self._supplies = supplies
         self._wanted = wanted
+        table = TaskTable(run, plan)
+        self._table = table
         self._outputs = Outputs(plan.uses, crew.memory)
         setting = Setting(
             run.id,
@@ -69,18 +71,18 @@ class ProcessWork:
             str(supplies.scratch.folder("spool")),
             supplies.root,
             main_name(),
+            max(_LEAST_WINDOW, 4 * crew.processes * crew.threads),
             dict(os.environ),
         )
         self._briefs = Briefs(
-            plan,
+            table,
             supplies.parameters,
             setting,
             crew.memory,
             supplies.scratch.spool,
             shares_store=isinstance(supplies.store, FileStore),
         )
-        self.runs = tuple([TaskRun(item.id, item.where) for item in plan.calls])
-        self.policies = [policy(item) for item in plan.calls]
+        self.runs, self.policies = table.runs, table.policies
 
     def lanes(self, settings: Settings) -> OpenLanes:
         """The conductor, for `session.conduct`."""
@@ -88,6 +90,7 @@ class ProcessWork:
         def open_lanes(schedule: Any, ledger: Any, ready: Any) -> Lanes:
             return Conductor(
                 self._crew,
+                self._table,
                 self._briefs,
                 self._outputs,
                 schedule,
@@ -128,7 +131,7 @@ class ProcessWork:
         """One output of the workflow: the argument that a task would receive for it."""
         instances = {item.id: item for item in self._graph.instances}
         parameters = {item.name: item for item in self._graph.parameters}
-        bound = bind(Call(name, _RESULT, (value,)), instances, parameters)
+        bound = bind(Call(name, AS_IT_IS, (value,)), instances, parameters)
         context = TaskContext(self._run.id, name, folder=self._files())
         inputs: dict[str, Any] = {}
         for input_name, leaf in bound.sources:
@@ -140,7 +143,7 @@ class ProcessWork:
         load = self._supplies.code.load
         try:
             return run_call(
-                _RESULT.key, bound.interface, inputs, lambda key: _same if key == _RESULT.key else load(key)
+                AS_IT_IS.key, bound.interface, inputs, lambda key: _same if key == AS_IT_IS.key else load(key)
             )
         except TaskError as error:
             raise TaskError(f"{self._graph.name} ({self._graph.where}): its result: {error}") from error
@@ -188,7 +191,7 @@ def store_uri(store: Store | None) -> str:
 
 
 _THIS_PROCESS = 0
-_RESULT = PythonNode("grandpa_kfp.engine:result", "result")
+_LEAST_WINDOW = 64
 
 
 def _same(value: Any) -> Any:

@@ -26,26 +26,32 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from grandpa_kfp_runtime.code.marks import unmarked
 from grandpa_kfp_runtime.context import TaskContext, put
 from grandpa_kfp_runtime.contract import Interface
 from grandpa_kfp_runtime.errors import TaskTimeout
 from grandpa_kfp_runtime.logged.outputs import note_outputs
-from grandpa_kfp_runtime.redaction import Redactor
-from grandpa_kfp_runtime.task import perform
+from grandpa_kfp_runtime.task import call, perform, split_outputs
 
 from .. import environment
-from ..task_logs import LaneLog
+from ..growth import Growth
 from . import segments, specs
 from .channel import Closed, Incoming, Voice
+from .fragments import EMPTY, GATHER, Fragment, FragmentMaker
 from .holdings import Holdings, read_stored
 from .parcels import HELD, PACKED, PLAIN, SEGMENT, STORED, Key, Parcel, in_segment, unpacked
-from .specs import Failed, Finished, Outcome, Setting, Spec
+from .specs import Failed, Finished, Grew, Outcome, Setting, Spec
+from .teller import Teller
 
 if TYPE_CHECKING:
+    from grandpa_kfp_compiler.graph import Graph
     from grandpa_kfp_runtime.code.loader import Loader
     from grandpa_kfp_runtime.logged.entries import Logged
     from grandpa_kfp_runtime.logged.task_log import TaskLog
+    from grandpa_kfp_runtime.recording import TaskBody
     from grandpa_kfp_runtime.stores import Store
+
+    from ...authoring.mapping import Series
 
 _SPEAK_EVERY_S = 0.002
 """Reports of tiny tasks are sent together, but not later than this."""
@@ -101,14 +107,19 @@ class Worker:
         self._progress = progress
         self._folder = folder
         self._lanes = [_Lane() for _ in range(lanes)]
-        self._interfaces: list[tuple[str, Interface]] = []
+        self._interfaces: list[tuple[str, Interface, bytes | None]] = []
+        self._functions: dict[str, Any] = {}  # of nodes that came as bytes
+        self._growing: dict[int, Growth] = {}  # tasks that have more to tell of what they become
+        self._fragments = FragmentMaker(self._parcel)
+        self._opening = threading.Lock()
+        self._teller = Teller()
         self._arrived: dict[int, _Arrived] = {}
         self._let_go: deque[int] = deque()
         self._notes: deque[str] = deque()
         self._loader: Loader | None = None
         self._process = os.getpid()
         self._base = contextvars.copy_context()
-        self._setting = Setting("", "", "", "", "", {})
+        self._setting = Setting("", "", "", "", "", 0, {})
         self._store: Store | None = None
         self._spool_store: Store | None = None
         self._holdings = Holdings(self._spool, None, self._notes.append)
@@ -150,6 +161,8 @@ class Worker:
             self._export(message[1], message[2], message[3], descriptors[0])
         elif kind == specs.INTERFACES:
             self._interfaces[message[1] :] = message[2]
+        elif kind == specs.MORE:
+            self._say_more(message[1])
         elif kind == specs.DROP_HELD:
             for key in message[1]:
                 self._holdings.drop(key)
@@ -171,6 +184,7 @@ class Worker:
         os.environ.update(setting.environ)
         self._setting = setting
         self._interfaces.clear()
+        self._growing.clear()
         self._spool_store = None
         self._store = open_store(setting.store) if setting.store else None
         self._holdings.clear()
@@ -260,13 +274,12 @@ class Worker:
         if told:
             let_go = tuple([self._let_go.popleft() for _ in range(len(self._let_go))])
             notes = tuple([self._notes.popleft() for _ in range(len(self._notes))])
-            self._voice.say(
-                (specs.DONE, number, tuple([(type(item) is Failed, tuple(item)) for item in told]), let_go, notes)
-            )
+            outcomes = tuple([(specs.KINDS.index(type(item)), tuple(item)) for item in told])
+            self._voice.say((specs.DONE, number, outcomes, let_go, notes))
             told.clear()
 
     def _run(self, lane: _Lane, spec: Spec, arrived: dict[int, _Arrived]) -> Outcome:
-        key, interface = self._interfaces[spec.interface]
+        key, interface, code = self._interfaces[spec.interface]
         lane.current = spec
         context = TaskContext(self._setting.run_id, spec.id, spec.attempt, open_log=lambda: self._open_log(spec))
         inputs: dict[str, Any] = {}
@@ -280,17 +293,24 @@ class Worker:
                 inputs[item.name] = (
                     source[1] if source[0] == PLAIN else self._input(source, arrived, context.scratch_dir)
                 )
-            if spec.flags & specs.VERBOSE:
-                _say(spec, f"attempt {spec.attempt}", inputs)
-            outputs = self._base.copy().run(_perform, context, key, interface, inputs, loader.load)
+            if key == GATHER:
+                outputs: Any = _gathered(spec, interface, inputs, loader.load)
+            else:
+                if spec.flags & specs.VERBOSE:
+                    _say(spec, f"attempt {spec.attempt}", inputs)
+                load = loader.load if code is None else self._loading(key, code, loader)
+                outputs = self._base.copy().run(_perform, context, key, interface, inputs, load, self._grown)
+            if type(outputs) is _Grown:
+                return Grew(spec.number, started, time.perf_counter() - begun, *self._become(spec, outputs))
             if spec.flags & specs.VERBOSE:
                 _say(spec, f"after {time.perf_counter() - begun:.3f} s", outputs)
             parcels, handles = self._holdings.publish(spec.id, outputs, spec.wanted)
             note_outputs(context.log, outputs, handles, {})
-            return Finished(spec.number, started, time.perf_counter() - begun, parcels, handles, _logged(context))
+            logged = self._all_logged(spec, context)
+            return Finished(spec.number, started, time.perf_counter() - begun, parcels, handles, logged)
         except BaseException as error:
             failed = self._failure(spec, inputs, error, started, time.perf_counter() - begun)
-            return failed._replace(logged=_logged(context))
+            return failed._replace(logged=self._all_logged(spec, context))
         finally:
             if spec.env:
                 environment.leave()
@@ -298,9 +318,75 @@ class Worker:
             lane.inputs = {}
             context.close()
 
+    # --- what tasks become -----------------------------------------------------------------------------
+
+    def _grown(self, result: Any, body: TaskBody) -> _Grown | None:
+        """What a body returned, where it is more calls. Asked while its calls are known."""
+        from ...authoring.grown import graph_of_result
+        from ...authoring.mapping import Series
+
+        if isinstance(result, Series):
+            return _Grown(result, None)
+        graph = graph_of_result(result, body.calls) if body.calls else None
+        return None if graph is None else _Grown(None, graph)
+
+    def _become(self, spec: Spec, grown: _Grown) -> tuple[bool, Fragment]:
+        """The first part of what a task goes on as; whether its parts are those of a list."""
+        outputs = self._interfaces[spec.interface][1].outputs
+        name = spec.id.rpartition("/")[2]
+        if grown.series is not None:
+            parts = grown.series.graphs(self._setting.window, where=spec.where, body=name)
+        else:
+            assert grown.graph is not None
+            parts = iter([(grown.graph, 0)])
+        growth = Growth(outputs, parts, listed=grown.series is not None)
+        if growth.listed:
+            self._growing[spec.number] = growth
+        fragment = self._fragments.next_of(growth, more=growth.listed)
+        return growth.listed, fragment or EMPTY
+
+    def _say_more(self, number: int) -> None:
+        growth = self._growing[number]
+        try:
+            fragment: Fragment | str | None = self._fragments.next_of(growth, more=True)
+        except Exception as error:  # the parent makes it the task's failure
+            fragment = f"{type(error).__name__}: {error}"
+        if not isinstance(fragment, Fragment):
+            del self._growing[number]
+        self._voice.say((specs.NEXT, number, fragment))
+
+    def _parcel(self, value: Any, name: str) -> Parcel:
+        """A constant of a task to come."""
+        return self._holdings.constant(value, name)
+
+    def _loading(self, key: str, code: bytes, loader: Loader) -> Callable[[str], Any]:
+        """Finds a function that came as bytes under its key, and everything else where it always is."""
+        function = self._functions.get(key)
+        if function is None:
+            function = self._functions[key] = unmarked(pickle.loads(code))
+        return lambda asked: function if asked == key else loader.load(asked)
+
+    # --- what tasks log --------------------------------------------------------------------------------
+
     def _open_log(self, spec: Spec) -> TaskLog:
-        """What is logged goes to the parent with the outcome."""
-        return LaneLog(lambda take: None, self._holdings.keep, Redactor.from_environment(spec.secrets)).log
+        from grandpa_kfp_runtime.redaction import Redactor
+
+        from ..task_logs import LaneLog
+
+        def tell(take: Callable[[], Logged]) -> None:
+            self._teller.tell(lambda: self._voice.say((specs.LOGGED, spec.number, spec.attempt, take())))
+
+        return LaneLog(tell, self._holdings.keep, Redactor.from_environment(spec.secrets)).log
+
+    def _all_logged(self, spec: Spec, context: TaskContext) -> Logged | None:
+        """All that the task logged, what was not yet told of it told now; None for nothing."""
+        log = context.opened_log
+        if log is None:
+            return None
+        self._voice.say((specs.LOGGED, spec.number, spec.attempt, log.take()))
+        return log.logged()
+
+    # --- inputs, code ----------------------------------------------------------------------------------
 
     def _input(self, source: Parcel, arrived: dict[int, _Arrived], scratch: Callable[[], Path]) -> Any:
         kind = source[0]
@@ -316,15 +402,19 @@ class Worker:
 
     def _open(self) -> Loader:
         """The project's code, and the parent's script under the name `__main__` too, where it is part of it."""
-        from grandpa_kfp_runtime.code.loader import Loader
+        with self._opening:
+            if self._loader is not None:
+                return self._loader
+            from grandpa_kfp_runtime.code.loader import Loader
 
-        loader = self._loader = Loader(self._folder)
-        main = self._setting.main
-        if main in loader.modules:
-            import importlib
+            loader = Loader(self._folder)
+            main = self._setting.main
+            if main in loader.modules:
+                import importlib
 
-            sys.modules["__main__"] = importlib.import_module(main)
-        return loader
+                sys.modules["__main__"] = importlib.import_module(main)
+            self._loader = loader
+            return loader
 
     def _failure(
         self,
@@ -359,15 +449,37 @@ class Worker:
         )
 
 
-def _logged(context: TaskContext) -> Logged | None:
-    return None if context.opened_log is None else context.opened_log.logged()
+class _Grown:
+    """What a body returned that is more calls: those of a map, or a graph of them."""
+
+    __slots__ = ("graph", "series")
+
+    def __init__(self, series: Series | None, graph: Graph | None) -> None:
+        self.series = series
+        self.graph = graph
 
 
 def _perform(
-    context: TaskContext, key: str, interface: Interface, inputs: dict[str, Any], load: Callable[[str], Any]
-) -> dict[str, Any]:
+    context: TaskContext,
+    key: str,
+    interface: Interface,
+    inputs: dict[str, Any],
+    load: Callable[[str], Any],
+    grown: Callable[[Any, TaskBody], Any],
+) -> Any:
     put(context)
-    return perform(key, interface, inputs, load)
+    return perform(key, interface, inputs, load, extend=grown)
+
+
+def _gathered(spec: Spec, interface: Interface, inputs: dict[str, Any], load: Callable[[str], Any]) -> dict[str, Any]:
+    """A grown task's outputs, made of what it has become."""
+    parts = call(GATHER, interface, inputs, lambda key: _listed if key == GATHER else load(key))
+    value = [item for part in parts for item in part] if spec.flags & specs.LISTED else parts[0]
+    return split_outputs(value, interface.outputs)
+
+
+def _listed(*parts: Any) -> list[Any]:
+    return list(parts)
 
 
 def _pickled(error: BaseException) -> bytes:
