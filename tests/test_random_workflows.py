@@ -78,6 +78,17 @@ def blend(a: int, b: int) -> int:
 def twice(a: int) -> int:
     return blend(blend(a, 2), a)
 
+
+@Node
+def grown(a: int, b: int) -> int:
+    low, high = order(a, b)
+    return add(blend(low, b), total({"k": Affine(high, b)(a)}))
+
+
+@Node
+def spread(a: int, b: int) -> list:
+    return [grown(n, b) if n % 2 else n for n in range(abs(a) % 4)]
+
 """
 
 
@@ -106,7 +117,9 @@ def workflow_bodies(draw: st.DrawFn, most_steps: int) -> str:
     for step in range(draw(st.integers(1, most_steps))):
         name = f"v{step}"
         kind = draw(
-            st.sampled_from(["add", "order", "total", "pair", "affine", "instance", "blend", "twice", "keywords"])
+            st.sampled_from(
+                ["add", "order", "total", "pair", "affine", "instance", "blend", "twice", "keywords", "grown", "spread"]
+            )
         )
         made = [name]
         if kind == "add":
@@ -124,6 +137,10 @@ def workflow_bodies(draw: st.DrawFn, most_steps: int) -> str:
             lines.append(f"{name} = Affine({atom()}, shift={atom()})({atom()})")
         elif kind == "instance":
             lines.append(f"{name} = measure(Affine({atom()}, {atom()}), {atom()})")
+        elif kind == "grown":
+            lines.append(f"{name} = grown({atom()}, {atom()})")
+        elif kind == "spread":
+            lines.append(f"{name} = total(spread({atom()}, {atom()}))")
         elif kind == "blend":
             lines.append(f"{name} = blend({atom()}, {atom()})")
         else:
