@@ -95,7 +95,7 @@ class GraphTasks:
     def run(self, task: int, attempt: int) -> dict[str, Any] | Growth:
         table = self._table
         call, bound, scope, name = table.calls[task], table.bounds[task], table.scopes[task], table.runs[task].id
-        context = TaskContext(self._run.id, name, attempt, open_log=lambda: self._open_log(task, attempt, call))
+        context = TaskContext(self._run.id, name, attempt, open_log=lambda: self._open_log(task, attempt))
         if attempt > 1:
             self._attempts[task].context.close()
         under_way = self._attempts[task] = _Attempt(context)
@@ -181,7 +181,7 @@ class GraphTasks:
         graph = graph_of_result(result, body.calls, body=call.node.name)
         if graph is None:
             return None
-        return Growth(call.node.outputs, self._parts(task, iter([(graph, 0)])), listed=False, host=self)
+        return Growth(call.node.outputs, self._parts(task, _popped([(graph, 0)])), listed=False, host=self)
 
     def _parts(self, task: int, parts: Parts) -> Parts:
         """Lets go of the inputs before the first: the attempt is known to count then, and needs them no more."""
@@ -263,8 +263,8 @@ class GraphTasks:
             elif type(leaf) is Constant:
                 self._supplies.values.used_constant(leaf)
 
-    def _open_log(self, task: int, attempt: int, call: Call) -> TaskLog:
-        redactor = Redactor.from_environment([name for name, _ in call.options.secrets or ()])
+    def _open_log(self, task: int, attempt: int) -> TaskLog:
+        redactor = Redactor.from_environment([name for name, _ in self._table.calls[task].options.secrets or ()])
         return LaneLog(lambda take: self._ledger.logs(task, attempt, take), self._supplies.values.keep, redactor).log
 
     def _inputs(self, bound: Bound, context: TaskContext, prefix: str, *, again: bool) -> dict[str, Any]:
@@ -311,6 +311,12 @@ def _perform(
         return perform(key, bound.interface, values, load, extend=extend)
     finally:
         leave(context)
+
+
+def _popped(parts: list[tuple[Graph, int]]) -> Parts:
+    """The only reference to each is the one that is given away: it holds every constant of the calls."""
+    while parts:
+        yield parts.pop()
 
 
 def _same(value: Any) -> Any:

@@ -165,6 +165,11 @@ class TaskTable:
     def forget_inputs(self, task: int) -> None:
         """The task needs them no more, though it may not have ended."""
         self.bounds[task] = _NO_INPUTS
+        if task >= self._static:
+            call = self.calls[task]
+            self.calls[task] = Call(
+                call.id, call.node, (), (), call.options, (), call.scope, call.where, "", call.method
+            )
 
     def forget(self, task: int) -> None:
         """The task has ended; a graph's own tasks are kept."""

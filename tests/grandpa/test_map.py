@@ -142,6 +142,20 @@ def test_elements_are_isolated() -> None:
     assert run(Workflow(lambda: grow.map(pair())), record=False).value == [[1], [1]]
 
 
+def test_each_element_gets_its_own_value() -> None:
+    """Lists that are made, used and forgotten by the hundred: none is taken for another."""
+
+    @Node
+    def rows(n: int) -> Any:
+        return [[place] for place in range(n)]
+
+    @Node
+    def first(row: Any) -> int:
+        return int(row[0])
+
+    assert run(Workflow(lambda: first.map(rows(500), window=4)), record=False).value == list(range(500))
+
+
 @given(st.lists(st.integers(-9, 9), max_size=40), st.integers(1, 9), st.sampled_from([1, 3]))
 @settings(max_examples=40, deadline=None)
 def test_any_window_gives_what_evaluation_in_place_gives(values: list[int], window: int, threads: int) -> None:
