@@ -205,3 +205,58 @@ class Scale:
 
     def __call__(self, x: int) -> int:
         return self.factor * x
+
+
+@Node
+def fib(n: int) -> Any:
+    if n < 2:
+        return n
+    return add(fib(n - 1), fib(n - 2))
+
+
+@Node
+def deeper(n: int) -> Any:
+    return n if n == 0 else deeper(n - 1)
+
+
+@Node
+def pair_up(n: int) -> Any:
+    """Refs inside a structure."""
+    return {"both": [inc(n), (inc(n + 1), n)], "same": inc(n)}
+
+
+@Node(outputs=("low", "high"))
+def bounds(n: int) -> Any:
+    return inc(n - 2), inc(n)
+
+
+@Node
+def meeting(folder: Path) -> Any:
+    """Its two calls wait for each other."""
+    return [meet(folder, "in-a", "in-b"), meet(folder, "in-b", "in-a")]
+
+
+@Node
+def with_lambda(n: int) -> Any:
+    by = n + 1
+    return Node(lambda x: x * by)(n)
+
+
+@Node
+def with_array(count: int) -> Any:
+    return spoil(np.full(count, 5, dtype=np.uint8))
+
+
+@Node
+def grows_big(count: int) -> Any:
+    return ones(count)
+
+
+@Node
+def fails_below() -> Any:
+    return inc(fail("down there"))
+
+
+@Node
+def resolves(n: int) -> Any:
+    return inc(inc(n)).resolve()  # type: ignore[attr-defined]

@@ -184,7 +184,7 @@ class Conductor:
         met: dict[int, int] = {}
         taken = 1
         while len(tasks) < most:
-            found = self._follower(tasks[-1], met)
+            found = None if speeds.grows(self._briefs[tasks[-1]].node) else self._follower(tasks[-1], met)
             if found is not None:
                 schedule.reserve(found)
             elif taken < fair and (top := schedule.peek()) is not None and self._may_join(top):
@@ -502,7 +502,7 @@ class Conductor:
     def _grew(self, hand: Hand, grew: Grew) -> None:
         """A body has returned calls: its task goes on as them, and reads its inputs no more."""
         task = grew.number
-        self._crew.speeds.add(self._briefs[task].node, grew.duration_s)
+        self._crew.speeds.add(self._briefs[task].node, grew.duration_s, grew=True)
         growth = Growth(self._briefs[task].interface.outputs, iter(()), listed=grew.listed)
         self._release(task)
         self._briefs.forget_inputs(task)
@@ -547,15 +547,13 @@ class Conductor:
         growing.gathers = True
         return False
 
-    def _next_part(self, hand: Hand, task: int, part: Fragment | str | None) -> None:
+    def _next_part(self, hand: Hand, task: int, part: Fragment | str) -> None:
         growing = self._growing[task]
         if isinstance(part, str):
             self._failed(self._not_run(task, 0.0, TaskError(part)))
-        elif part is not None:
-            self._extend(task, growing.growth, part)
-        else:
-            growing.hand = None
-            self._schedule.put_back(task)
+            return
+        growing.hand = hand if part.more else None
+        self._extend(task, growing.growth, part)
 
     # --- shared memory -------------------------------------------------------------------------------
 

@@ -27,18 +27,21 @@ _VALUE = "value:"
 @dataclass(frozen=True, slots=True)
 class Fragment:
     """Some of what a task goes on as. plan: with parcels for constants; needs, left: as of `growth.Extension`;
-    result: what it comes to; code: the pickled functions of nodes that travel by value, by key; more: whether
-    the worker has more of them when it is asked."""
+    result: what it comes to; code: the pickled functions of nodes that travel by value, by key."""
 
     plan: Plan
     needs: tuple[int, ...]
     left: int
     result: TaskOutput | Bound
     code: dict[str, bytes]
-    more: bool
+
+    @property
+    def more(self) -> bool:
+        """Whether the worker has more of them when it is asked: it says when, by `left`."""
+        return self.left > 0
 
 
-EMPTY = Fragment(Plan((), (), (), {}), (), 0, Bound(Interface(), (), {}), {}, False)
+EMPTY = Fragment(Plan((), (), (), {}), (), 0, Bound(Interface(), (), {}), {})
 """Of a map over nothing."""
 
 
@@ -49,7 +52,7 @@ class FragmentMaker:
         self._parcel = parcel
         self._nodes: dict[int, tuple[PythonNode, PythonNode, bytes | None]] = {}
 
-    def next_of(self, growth: Growth, *, more: bool) -> Fragment | None:
+    def next_of(self, growth: Growth) -> Fragment | None:
         """The next part of a task that has grown. Raises CodecError, PayloadError for what cannot leave the process."""
         extension = growth.more()
         if extension is None:
@@ -60,9 +63,7 @@ class FragmentMaker:
         bounds = tuple([self._closed(bound) for bound in plan.bounds])
         result = growth.results.pop()
         closed = result if isinstance(result, TaskOutput) else self._closed(result)
-        return Fragment(
-            Plan(calls, bounds, plan.waits_for, plan.uses), extension.needs, extension.left, closed, code, more
-        )
+        return Fragment(Plan(calls, bounds, plan.waits_for, plan.uses), extension.needs, extension.left, closed, code)
 
     def _bare(self, call: Call, code: dict[str, bytes]) -> Call:
         known = self._nodes.get(id(call.node))

@@ -12,12 +12,19 @@ _WEIGHT = 0.3
 class Speeds:
     """Durations by node, newer ones counting more."""
 
-    __slots__ = ("_mean_s",)
+    __slots__ = ("_growing", "_mean_s")
 
     def __init__(self) -> None:
         self._mean_s: dict[str, float] = {}
+        self._growing: set[str] = set()
 
-    def add(self, node: str, duration_s: float) -> None:
+    def grows(self, node: str) -> bool:
+        """Whether a task of the node has become others: what follows on it does not follow at once then."""
+        return node in self._growing
+
+    def add(self, node: str, duration_s: float, *, grew: bool = False) -> None:
+        if grew:
+            self._growing.add(node)
         before = self._mean_s.get(node)
         # a slow one counts at once: a wrong guess for slow tasks costs more than one for fast ones
         if before is None or duration_s > 4 * before + 0.0002:

@@ -259,7 +259,7 @@ class Worker:
                 told.append(outcome)
                 if os.getpid() != self._process:  # a task forked, and its child came out of the body as well
                     os._exit(0)
-                if type(outcome) is Failed and lane.waiting:
+                if type(outcome) is not Finished and lane.waiting and _is_awaited(outcome, spec, lane):
                     self._speak(number, told)
                     self._give_back(number, all_of_it=True)
                     break
@@ -340,18 +340,18 @@ class Worker:
             assert grown.graph is not None
             parts = iter([(grown.graph, 0)])
         growth = Growth(outputs, parts, listed=grown.series is not None)
-        if growth.listed:
+        fragment = self._fragments.next_of(growth) or EMPTY
+        if fragment.more:
             self._growing[spec.number] = growth
-        fragment = self._fragments.next_of(growth, more=growth.listed)
-        return growth.listed, fragment or EMPTY
+        return growth.listed, fragment
 
     def _say_more(self, number: int) -> None:
         growth = self._growing[number]
         try:
-            fragment: Fragment | str | None = self._fragments.next_of(growth, more=True)
+            fragment: Fragment | str = self._fragments.next_of(growth) or EMPTY
         except Exception as error:  # the parent makes it the task's failure
             fragment = f"{type(error).__name__}: {error}"
-        if not isinstance(fragment, Fragment):
+        if not isinstance(fragment, Fragment) or not fragment.more:
             del self._growing[number]
         self._voice.say((specs.NEXT, number, fragment))
 
@@ -447,6 +447,15 @@ class Worker:
         return Failed(
             spec.number, started, duration_s, type(told).__name__, one_line(error), str(told), _pickled(error)
         )
+
+
+def _is_awaited(outcome: Outcome, spec: Spec, lane: _Lane) -> bool:
+    """Whether a task that has left no output keeps the next ones of its chunk from running."""
+    if type(outcome) is Failed:
+        return True
+    return any(
+        source[0] == HELD and source[1][0] == spec.id for item, _ in tuple(lane.waiting) for source in item.sources
+    )
 
 
 class _Grown:
