@@ -20,8 +20,6 @@ from .s3_transfer import side_by_side
 
 FILE_FROM_BYTES = 512 * 1024 * 1024
 """Larger objects lie in a temporary file, which the system may write out where memory gets scarce."""
-HUGE_FROM_BYTES = 16 * 1024 * 1024
-"""Objects from here on lie in huge pages where the system has some."""
 _CHUNK_BYTES = 1024 * 1024
 
 Space: TypeAlias = "bytearray | mmap.mmap"
@@ -115,12 +113,7 @@ def space(size: int) -> Space:
         with suppress(OSError), tempfile.TemporaryFile() as file:  # else no disk to write to: memory it is
             _allocate(file.fileno(), size)
             return mmap.mmap(file.fileno(), size)  # the file has no name, so nobody else sees it
-    if size >= HUGE_FROM_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
-        made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        with suppress(OSError):  # a kernel without them
-            made.madvise(mmap.MADV_HUGEPAGE)  # first use of memory in small pages costs as much as receiving into it
-        return made
-    return bytearray(size)
+    return bytearray(size)  # huge pages would halve its cost, or treble it where memory is in pieces
 
 
 def _allocate(file: int, size: int) -> None:
