@@ -148,17 +148,11 @@ class Values:
         self._uses.update(uses)
 
     def share(self, task: str, output: str, maker: str, made: str) -> None:
-        """An output is that of another task as it is, for which this was one use."""
-        slot = _Slot(self._uses.get((task, output), 0))
+        """An output is that of another task as it is, which nobody else wants."""
         with self._lock:
-            found = self._slots[maker, made]
-            found.uses -= 1
-            if found.uses:
-                found.original = False  # two tasks' consumers read it from now on
-            else:
-                del self._slots[maker, made]
-            slot.shared, slot.original, slot.value = found.shared, found.original, found.value
-            slot.encoded, slot.handle = found.encoded, found.handle
+            slot = self._slots.pop((maker, made))
+            self._uses.pop((maker, made), None)
+        slot.uses = self._uses.get((task, output), 0)
         if slot.uses:
             self._slots[task, output] = slot
 
