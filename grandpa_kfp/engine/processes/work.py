@@ -32,6 +32,7 @@ from .holdings import read_stored
 from .outputs import Outputs
 from .parcels import PACKED, PLAIN, SEGMENT, STORED, Key, in_segment, unpacked
 from .specs import Setting
+from .state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +89,9 @@ class ProcessWork:
         """The conductor, for `session.conduct`."""
 
         def open_lanes(schedule: Any, ledger: Any, ready: Any) -> Lanes:
+            state = State(self._crew, self._table, self._briefs, self._outputs, schedule, ledger)
             return Conductor(
-                self._crew,
-                self._table,
-                self._briefs,
-                self._outputs,
-                schedule,
-                ledger,
-                keep_going=settings.keep_going,
-                ready=ready,
-                note=lambda text: note(self._run, text),
+                state, keep_going=settings.keep_going, ready=ready, note=lambda text: note(self._run, text)
             )
 
         return open_lanes

@@ -1,0 +1,79 @@
+"""Tasks that become others: what a worker tells of them enters the schedule, and their outputs are made at the end."""
+
+from __future__ import annotations
+
+from grandpa_kfp_compiler.graph import RESULT, TaskOutput
+from grandpa_kfp_runtime.errors import TaskError
+
+from ..growth import Extension, Growth, extend
+from . import specs
+from .fragments import Fragment
+from .hands import Hand
+from .specs import Finished, Grew
+from .state import Ends, Growing, State
+
+
+class Growths:
+    """ends: told of tasks that end, and of new ones that are ready."""
+
+    __slots__ = ("_ends", "_state")
+
+    def __init__(self, state: State, ends: Ends) -> None:
+        self._state = state
+        self._ends = ends
+
+    def grew(self, hand: Hand, grew: Grew) -> None:
+        """A body has returned calls: its task goes on as them, and reads its inputs no more."""
+        task = grew.number
+        self._state.crew.speeds.add(self._state.briefs[task].node, grew.duration_s, grew=True)
+        growth = Growth(self._state.briefs[task].interface.outputs, iter(()), listed=grew.listed)
+        self._state.release(task)
+        self._state.briefs.forget_inputs(task)
+        self._state.growing[task] = Growing(growth, hand if grew.fragment.more else None)
+        self._extend(task, growth, grew.fragment)
+
+    def _extend(self, task: int, growth: Growth, fragment: Fragment) -> None:
+        growth.results.append(fragment.result)
+        first = self._state.schedule.count
+        extension = Extension(fragment.plan, fragment.needs, {}, fragment.left)
+        try:
+            ready = extend(self._state.table, self._state.schedule, self._state.ledger, task, growth, extension)
+        except TaskError as error:  # too many tasks
+            self._ends.fail(self._state.not_run(task, 0.0, error))
+            return
+        prefix = growth.scope.prefix
+        self._state.outputs.expect({(prefix + of, name): uses for (of, name), uses in fragment.plan.uses.items()})
+        self._state.briefs.added(range(first, self._state.schedule.count), fragment.code)
+        self._ends.tell_ready(ready)
+
+    def goes_on(self, task: int, growing: Growing) -> bool:
+        """A grown task is ready once more: its next part is asked for, or its output is another's as it is.
+        False where a worker has to make its outputs, as a task like any other."""
+        growth, hand = growing.growth, growing.hand
+        if hand is not None:
+            self._state.schedule.take()
+            if hand in self._state.crew.hands:
+                hand.say(specs.MORE, task)
+            else:
+                error = TaskError("the worker process that knew what it was to become has ended")
+                self._ends.fail(self._state.not_run(task, 0.0, error))
+            return True
+        first = growth.results[0]
+        if isinstance(first, TaskOutput) and growth.outputs == (RESULT,):
+            self._state.schedule.take()
+            child = growth.scope.prefix + first.task
+            self._state.outputs.share((self._state.table.runs[task].id, RESULT), (child, first.output))
+            handle = self._state.table.handles(child).get(first.output)
+            self._ends.complete(Finished(task, 0.0, 0.0, (), {} if handle is None else {RESULT: handle}))
+            return True
+        self._state.briefs.gather(task, growth)
+        growing.gathers = True
+        return False
+
+    def next_part(self, hand: Hand, task: int, part: Fragment | str) -> None:
+        growing = self._state.growing[task]
+        if isinstance(part, str):
+            self._ends.fail(self._state.not_run(task, 0.0, TaskError(part)))
+            return
+        growing.hand = hand if part.more else None
+        self._extend(task, growing.growth, part)

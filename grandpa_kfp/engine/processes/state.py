@@ -1,0 +1,75 @@
+"""What the parts of a conductor share: one run on one crew. Only the conductor's thread touches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from grandpa_kfp_runtime.errors import TaskError
+
+from ..growth import Growth, TaskTable
+from ..ledger import Ledger
+from ..scheduler import Schedule
+from .briefs import Briefs
+from .crew import Crew
+from .hands import Hand
+from .outputs import Outputs
+from .parcels import Key
+from .specs import Failed, Finished
+
+
+class Growing:
+    """A task whose body has returned calls. hand: the worker that has more of them, None where there are no more;
+    gathers: whether a worker makes its outputs by now."""
+
+    __slots__ = ("gathers", "growth", "hand")
+
+    def __init__(self, growth: Growth, hand: Hand | None) -> None:
+        self.growth = growth
+        self.hand = hand
+        self.gathers = False
+
+
+@dataclass(slots=True)
+class State:
+    """growing: the tasks that have become others, and have not ended; stopped: nothing more is given out."""
+
+    crew: Crew
+    table: TaskTable
+    briefs: Briefs
+    outputs: Outputs
+    schedule: Schedule
+    ledger: Ledger
+    growing: dict[int, Growing] = field(default_factory=dict)
+    stopped: bool = False
+
+    def release(self, task: int) -> None:
+        """The task reads its inputs no more."""
+        for source in self.briefs[task].sources:
+            if type(source[0]) is str:
+                self.outputs.used(source)
+
+    def takes(self, task: int, key: Key) -> bool:
+        """Whether the task reads the output, and will never ask for it again."""
+        return key in self.briefs[task].sources and not self.ledger.policies[task].retries
+
+    def not_run(self, task: int, duration_s: float, error: TaskError) -> Failed:
+        """A failure that no worker could tell of."""
+        told = self.briefs.report(task, self.ledger.runs[task].attempts, error)
+        return Failed(task, 0.0, duration_s, type(told).__name__, f"{type(error).__name__}: {error}", str(told), b"")
+
+
+class Ends(Protocol):
+    """Who hears how tasks end: the conductor."""
+
+    def complete(self, finished: Finished) -> None:
+        """The task has ended, and its outputs are where others find them."""
+        ...
+
+    def fail(self, failed: Failed) -> None:
+        """An attempt at the task has failed."""
+        ...
+
+    def tell_ready(self, tasks: list[int]) -> None:
+        """Tasks are ready that were not."""
+        ...
