@@ -100,10 +100,8 @@ class Dealer:
         for start in range(0, len(numbers), MOST_DESCRIPTORS):
             some = numbers[start : start + MOST_DESCRIPTORS]
             for number in some:
-                self._state.crew.memory.lend(number, hand.number)
-            hand.say(
-                specs.SEGMENTS, tuple(some), descriptors=[self._state.crew.memory.descriptor(number) for number in some]
-            )
+                memory.lend(number, hand.number)
+            hand.say(specs.SEGMENTS, tuple(some), descriptors=[memory.descriptor(number) for number in some])
         hand.say(specs.WORK, lane.number, tuple(items))
         hand.alone = bool(self._state.ledger.policies[chunk.tasks[0]].timeout_s)
         lane.chunks.append(chunk)
