@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from grandpa_kfp_runtime.context import current
+
 Outcome: TypeAlias = "tuple[bool, Any]"
 """(True, what it comes to) or (False, the exception)."""
 
@@ -50,18 +52,21 @@ class Core:
     def call(self, operation: str, args: tuple[Any, ...], wait: bool, timeout_s: float | None) -> Any:
         """Asks, and waits for the answer in this thread. Raises what the operation raises."""
         outcomes: list[Outcome] = []
-        answered = threading.Event()
+        waiting: list[threading.Event] = []  # made when it is needed: most requests are answered at once
 
         def answer(outcome: Outcome) -> None:
             outcomes.append(outcome)
-            answered.set()
+            for answered in waiting:
+                answered.set()
 
         request = Request(operation, args, wait, "", answer)
         try:
             self.ask(request)
-            if not outcomes and not answered.wait(timeout_s):
-                self.cancel(request)
-                answered.wait()  # it may have been answered just before
+            if not outcomes:
+                answered = threading.Event()
+                waiting.append(answered)
+                if not outcomes:
+                    self._wait(request, answered, timeout_s)
         except BaseException:  # Ctrl-C in the wait: nobody will take the answer
             self.cancel(request)
             if outcomes:
@@ -71,6 +76,21 @@ class Core:
         if fine:
             return value
         raise value
+
+    def _wait(self, request: Request, answered: threading.Event, timeout_s: float | None) -> None:
+        """Waits in this thread, at the most until its task has ended: one that was given up must take nothing."""
+
+        def give_up() -> None:
+            self.cancel(request)
+
+        task = current()
+        task.at_end(give_up)
+        try:
+            if not answered.wait(timeout_s):
+                self.cancel(request)
+                answered.wait()  # it may have been answered just before
+        finally:
+            task.not_at_end(give_up)
 
     def cancel(self, request: Request) -> None:
         """Answers a request that still waits: it was in vain."""

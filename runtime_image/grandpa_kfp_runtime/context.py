@@ -30,7 +30,7 @@ class TaskContext:
     that `log_metric` and its like write to, at the first of them.
     """
 
-    __slots__ = ("_at_end", "_folder", "_log", "_logger", "_open_log", "_scratch", "attempt", "run_id", "task")
+    __slots__ = ("_at_end", "_ended", "_folder", "_log", "_logger", "_open_log", "_scratch", "attempt", "run_id", "task")
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class TaskContext:
         self._open_log = open_log
         self._log: TaskLog | None = None
         self._at_end: list[Callable[[], object]] = []
+        self._ended = False
 
     def __repr__(self) -> str:
         return f"TaskContext(run_id={self.run_id!r}, task={self.task!r}, attempt={self.attempt!r})"
@@ -93,14 +94,27 @@ class TaskContext:
         return self._log
 
     def at_end(self, callback: Callable[[], object]) -> None:
-        """Have something called when the attempt has ended, in whatever way; it must not wait, nor raise."""
+        """Have something called when the attempt has ended, in whatever way; now, if it has.
+
+        The callback must not wait, nor raise. It is called on any thread.
+        """
         with _LOCK:
-            self._at_end.append(callback)
+            if not self._ended:
+                self._at_end.append(callback)
+                return
+        callback()
+
+    def not_at_end(self, callback: Callable[[], object]) -> None:
+        """Takes back what was given to `at_end`."""
+        with _LOCK:
+            if callback in self._at_end:
+                self._at_end.remove(callback)
 
     def close(self) -> None:
         """Remove the scratch folder, drop what is logged from now on; for whoever runs the task, at its end."""
         _under_way.discard(self)
         with _LOCK:
+            self._ended = True
             callbacks, self._at_end = self._at_end, []
         for callback in reversed(callbacks):
             callback()

@@ -21,9 +21,10 @@ EVENTS: list[object] = []
 def nothing_left():
     """No event of the test before; no thread of this one."""
     EVENTS.clear()
+    before = set(threading.enumerate())
     yield
     deadline = time.monotonic() + LONG_S
-    while any(thread.name.startswith("grandpa") for thread in threading.enumerate()):
+    while any(thread.name.startswith("grandpa") for thread in set(threading.enumerate()) - before):
         assert time.monotonic() < deadline, threading.enumerate()
         time.sleep(0.01)
 

@@ -21,8 +21,9 @@ LONG_S = 60
 @pytest.fixture(autouse=True)
 def no_threads():
     """On threads alone nothing is served."""
+    before = set(threading.enumerate())
     yield
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("grandpa-sync")]
+    assert not [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("grandpa-sync")]
 
 
 def in_thread(function, *args):
@@ -211,6 +212,25 @@ def test_nodes_on_threads_share_them():
     total = sync.Value(0)
     resolve([count(total, sync.Lock()), count(total, sync.Lock())])
     assert total.value == 100
+
+
+def test_a_task_that_was_given_up_takes_nothing():
+    """Its thread cannot be stopped, but what it waits for is in vain: the next attempt gets the item."""
+    given_up = threading.Event()
+
+    @Node(timeout_s=0.3, retries=1)
+    def take(items, attempts):
+        if attempts.add(1) == 2:
+            items.put("late")
+            return items.get(timeout=LONG_S)
+        try:
+            return items.get()
+        except queue.Empty:
+            given_up.set()
+
+    items = sync.Queue()
+    assert run(Workflow(lambda: take(items, sync.Value(0))), record=False).value == "late"
+    assert given_up.wait(LONG_S)
 
 
 def test_a_recorded_run_shares_them(tmp_path):
