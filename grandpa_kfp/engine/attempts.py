@@ -41,7 +41,7 @@ class Body(Protocol):
         ...
 
     def give_up(self, task: int, attempt: int) -> None:
-        """The attempt ran out of time: end it if that is possible. Its `run` may still be under way."""
+        """The attempt ran out of time, and has been reported: end it if that is possible. Its `run` may go on."""
         ...
 
     def ended(self, task: int) -> None:
@@ -118,9 +118,10 @@ class Attempts:
         def give_up() -> None:
             if not self._claim(timer):
                 return
-            self._body.give_up(task, attempt)
             error = TaskTimeout(f"it ran longer than its timeout_s of {policy.timeout_s:g} s")
-            following = self._fail(task, attempt, error, policy.timeout_s)
+            told = self._body.report(task, attempt, error)  # where it is now
+            self._body.give_up(task, attempt)
+            following = self._fail(task, attempt, error, policy.timeout_s, told=told)
             if following is not None:  # the timed-out task keeps its lane, so this one needs another
                 self._executor.submit(following)
 
@@ -138,7 +139,14 @@ class Attempts:
         return first
 
     def _fail(
-        self, task: int, attempt: int, error: BaseException, duration_s: float, *, again: bool = True
+        self,
+        task: int,
+        attempt: int,
+        error: BaseException,
+        duration_s: float,
+        *,
+        again: bool = True,
+        told: TaskError | None = None,
     ) -> int | None:
         if self._ledger.closed:
             return None
@@ -146,7 +154,7 @@ class Attempts:
         if wait_s is not None:
             self._timers.after(wait_s, lambda: self._dispatcher.resume(task))
             return self._dispatcher.paused(task)
-        if not self._ledger.failed(task, self._body.report(task, attempt, error)):
+        if not self._ledger.failed(task, told or self._body.report(task, attempt, error)):
             return None
         self._body.ended(task)
         return self._dispatcher.failed(task)
