@@ -32,7 +32,7 @@ _server: Server | None = None
 class Shared:
     """Base of the shared objects; not made by itself. Raises TaskError once the process that made it has ended."""
 
-    __slots__ = ("__weakref__", "_core", "_folder", "_ident", "_pid", "_where")
+    __slots__ = ("__weakref__", "_by_task", "_core", "_folder", "_ident", "_pid", "_where")
     kind: ClassVar[str] = ""
     _core: Core | None
     _folder: str
@@ -40,6 +40,7 @@ class Shared:
     def _own(self, core: Core) -> None:
         """This process has made it: here is its state."""
         self._core = core
+        self._by_task = in_task()
         self._folder = ""
         self._ident = uuid.uuid4().hex
         self._pid = os.getpid()
@@ -119,7 +120,7 @@ def _export(shared: Shared) -> None:
             _server = Server(_core_of)
         shared._folder = str(_server.folder)
         _exported.add(shared._ident)
-        if in_task():
+        if shared._by_task:  # its body has ended when the calls that it returned run
             _pinned.append(shared)
     weakref.finalize(shared, _unexport, shared._ident, os.getpid()).atexit = False
 
