@@ -225,7 +225,7 @@ def prefix_below(task: str) -> str:
     >>> prefix_below("fib/fib-2")
     'fib/fib-2/'
     >>> prefix_below("down/" * 30 + "down")
-    'down/~e3bb6b54da7d/'
+    'down/~7f866fcb7045/'
     """
     if len(task) < _LONGEST_PREFIX:
         return f"{task}/"
