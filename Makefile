@@ -87,6 +87,7 @@ bench: $(VENV)/.peers minio ## every benchmark beside its peers, results to benc
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/compile.py
 	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/readme.py
 
 bench-quick: $(VENV)/.peers minio ## the same in under a minute, slow peers left out; leaves the results as they are
 	$(BIN)/python benchmarks/engine.py --quick

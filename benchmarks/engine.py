@@ -124,7 +124,7 @@ def figures_table(found: Found) -> str:
             middle = statistics.median(seconds)
             row = [figure.title if not number else "", who, shown(middle * figure.scale)]
             row += [shown(min(seconds) * figure.scale), figure.unit]
-            rows.append([*row, "" if who.startswith("ours") or not own else f"{middle / min(own):.2g}x"])
+            rows.append([*row, "" if who.startswith("ours") or not own else f"{shown(middle / min(own))}x"])
     return table(rows)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 Found = dict[str, dict[str, list[float]]]
 """Seconds by figure and by whose they are."""
 
-_AT_MOST_S = 20.0
+_AT_MOST_S = 8.0
 
 
 def repeat(work: Callable[[], object], times: int, *, warm: bool = True) -> list[float]:
