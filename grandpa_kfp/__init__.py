@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from .authoring.workflows import Workflow as Workflow
     from .deployment.deploying import deploy as deploy
     from .deployment.inspecting import inspect_run as inspect_run
+    from .engine.cancelling import CancelToken as CancelToken
     from .launching import launch as launch
     from .tasks import Executor as Executor
     from .tasks import task_executor as task_executor
@@ -73,6 +74,7 @@ _ERRORS = (
 _LOGGED = ("ClassificationMetrics", "Figure", "Html", "Markdown", "Metrics")
 _VOLUMES = ("config_map_volume", "empty_dir", "ephemeral_volume", "pvc", "secret_volume")
 _HOMES = {
+    "CancelToken": "grandpa_kfp.engine.cancelling",
     "Component": "grandpa_kfp.authoring.components",
     "Executor": "grandpa_kfp.tasks",
     "File": "grandpa_kfp_runtime.values.files",

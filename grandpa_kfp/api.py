@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from grandpa_kfp_compiler.kfp import Compiled
     from grandpa_kfp_runtime.stores import Store
 
+    from .engine.cancelling import CancelToken
     from .engine.events import Listener
     from .engine.processes.crew import Crew
     from .engine.run import Run
@@ -28,6 +29,7 @@ def run(
     memory: str | int | None = None,
     store: Store | str | Path | None = None,
     keep_going: bool = False,
+    cancel: CancelToken | None = None,
     record: bool = True,
     listeners: Sequence[Listener] = (),
     targets: Sequence[str | TaskOutput] | None = None,
@@ -42,13 +44,15 @@ def run(
     with worker processes those of each, by default one. memory: bytes, or a text such as "4Gi", of shared
     memory for values between workers, by default half of the machine's; more goes to disk. store: a folder,
     `memory:` or `s3://bucket/prefix?endpoint=...` for the recorded values, by default `.grandpa/store`.
-    keep_going: after a failure go on with what does not depend on it. record: keep graph, events, times and
+    keep_going: after a failure go on with what does not depend on it. cancel: a `CancelToken`, which stops the
+    run from another thread or a callback. record: keep graph, events, times and
     handles in `.grandpa/runs/`. listeners: called with each event. targets, given, order: see
     `engine.execute`. root: where `.grandpa` lies, by default the project's root.
 
     Returns the `Run`: `.value`, `.tasks` by id, `.id`.
     Raises ParameterError, TraceError, GraphError before anything runs, and TaskError for the first task
-    that fails, with its report as text, what the node raised as `__cause__`, and the `run` as far as it came.
+    that fails, with its report as text, what the node raised as `__cause__`, and the `run` as far as it came;
+    RunCancelled for a run that `cancel` stopped.
 
     >>> from grandpa_kfp import Node, Workflow
     >>> @Node
@@ -86,6 +90,7 @@ def run(
             threads=threads,
             crew=crew,
             keep_going=keep_going,
+            cancel=cancel,
             record=record,
             root=Path(root) if root is not None else _root_of(workflow),
         )

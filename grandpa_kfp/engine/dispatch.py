@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from .cancelling import CancelToken
 from .scheduler import Schedule
 
 _HEAR_SIGNALS_EVERY_S = 0.25
@@ -46,12 +47,13 @@ class Executor(Protocol):
 class Dispatcher:
     """Hands out a schedule's tasks until all have ended, or until it is told to stop.
 
-    ready: told of each task that is ready, while the lock is held: it must not wait nor call back.
+    cancel: looked at whenever a task ends, and every now and then. ready: told of each task that is ready, while the
+    lock is held: it must not wait nor call back.
     """
 
     __slots__ = (
-        "_defect", "_done", "_executor", "_free", "_keep_going", "_lock", "_over", "_ready", "_schedule", "_stopped",
-        "_wake", "lost",
+        "_cancel", "_defect", "_done", "_executor", "_free", "_keep_going", "_lock", "_over", "_ready", "_schedule",
+        "_stopped", "_wake", "lost",
     )  # fmt: skip
 
     def __init__(
@@ -61,8 +63,10 @@ class Dispatcher:
         *,
         keep_going: bool = False,
         ready: Callable[[int], None] | None = None,
+        cancel: CancelToken | None = None,
     ) -> None:
         self._schedule = schedule
+        self._cancel = cancel or CancelToken()
         self._executor = executor
         self._keep_going = keep_going
         self._ready = ready
@@ -81,6 +85,7 @@ class Dispatcher:
         Raises what `crash` was told. KeyboardInterrupt passes through; `stop` is the caller's.
         """
         with self._lock:
+            self._look_at_cancel()
             self._tell_ready(self._schedule.ready())
             self._bring_in(1)
             self._end_if_idle()
@@ -88,6 +93,8 @@ class Dispatcher:
         while not self._over:
             if self._wake.wait(_HEAR_SIGNALS_EVERY_S):
                 self._watch()
+            with self._lock:
+                self._look_at_cancel()
         if self._defect is not None:
             raise self._defect
 
@@ -97,6 +104,7 @@ class Dispatcher:
         while not self._over:
             time.sleep(_LOOK_EVERY_S)
             with self._lock:
+                self._look_at_cancel()
                 now = time.perf_counter()
                 if now - looked > (self._done - done) * _TINY_S:
                     self._bring_in(self._free)
@@ -114,6 +122,8 @@ class Dispatcher:
             ready = schedule.finish(task)
             if self._ready is not None:
                 self._tell_ready(ready)
+            if self._cancel.cancelled:
+                self._stop()
             if self._stopped:
                 return None
             following = schedule.take()
@@ -169,7 +179,12 @@ class Dispatcher:
                 self._defect = defect
             self._stop()
 
+    def _look_at_cancel(self) -> None:
+        if self._cancel.cancelled and not self._over:
+            self._stop()
+
     def _next(self) -> int | None:
+        self._look_at_cancel()
         following = None if self._stopped else self._schedule.take()
         if following is None:
             self._free += 1

@@ -16,6 +16,7 @@ from grandpa_kfp_compiler.graph import Call, Constant, Graph, TaskOutput
 from grandpa_kfp_runtime.stores import Store, check_reachable, open_store
 from grandpa_kfp_runtime.stores.file import FileStore
 
+from .cancelling import CancelToken
 from .events import Listener
 from .flatten import flatten
 from .graph_tasks import GraphTasks, Supplies
@@ -47,6 +48,7 @@ def execute(
     threads: int | None = None,
     crew: Crew | None = None,
     keep_going: bool = False,
+    cancel: CancelToken | None = None,
     record: bool = True,
     root: Path | None = None,
 ) -> Run:
@@ -58,12 +60,13 @@ def execute(
     the one with the lowest goes first, by default the one with the longest path behind it. store: where
     values of a recorded run go, by default `.grandpa/store`. listeners: called with each event. threads: how
     many tasks run at once. crew: worker processes, which then run every task. keep_going: after a failure go
-    on with what does not depend on it. record: write `.grandpa/runs/<id>/`; without it the run leaves nothing
+    on with what does not depend on it. cancel: stops the run when somebody calls its `cancel`. record: write `.grandpa/runs/<id>/`; without it the run leaves nothing
     behind. root: the folder of `.grandpa`.
 
-    Raises TaskError (the report of the first failure; `run` is how far it came), ParameterError, GraphError,
-    and StoreError for a `store` that cannot be used. Running tasks are given up at the first failure and
-    on Ctrl-C: their threads are daemons, and what they still return is dropped; their processes are ended.
+    Raises TaskError (the report of the first failure; `run` is how far it came), RunCancelled, ParameterError,
+    GraphError, and StoreError for a `store` that cannot be used. Running tasks are ended at the first failure, by
+    `cancel` and on Ctrl-C: processes by SIGTERM, then SIGKILL; on threads Python code is interrupted, and what a
+    call that waits in C still returns is dropped.
 
     >>> from grandpa_kfp_compiler.graph import Constant, NodeParameter, PythonNode, Signature
     >>> node = PythonNode("operator:neg", "negate", signatures=(("", Signature((NodeParameter("a"),))),),
@@ -97,7 +100,7 @@ def execute(
             opened = FileStore(run.folder.parent.parent / "store")
         kept_in = opened if record else None
         folder = str(root or Path.cwd())
-        settings = Settings(threads or default_lanes(), keep_going, tuple(listeners))
+        settings = Settings(threads or default_lanes(), keep_going, cancel=cancel, listeners=tuple(listeners))
         work: GraphTasks | ProcessWork
         if crew is None:
             values = Values(plan.uses, spool=scratch.spool, store=kept_in, failed=lambda text: note(run, text))

@@ -34,6 +34,7 @@ from ..authoring.grown import graph_of_result
 from ..authoring.mapping import Series
 from . import environment
 from .growth import AS_IT_IS, Extension, Growth, Parts, Scope, TaskTable, as_bound, extend
+from .interrupting import Stay
 from .ledger import Ledger
 from .plan import Plan
 from .reports import Failing, failure
@@ -63,13 +64,14 @@ class Supplies:
 class _Attempt:
     """One attempt under way."""
 
-    __slots__ = ("context", "held", "inputs", "thread")
+    __slots__ = ("context", "held", "inputs", "stay", "thread")
 
     def __init__(self, context: TaskContext) -> None:
         self.context = context
         self.held: list[Callable[[], None]] = []  # how to let go of the process's environment
         self.inputs: dict[str, Any] = {}
         self.thread = threading.get_ident()
+        self.stay = Stay()
 
 
 class GraphTasks:
@@ -106,9 +108,10 @@ class GraphTasks:
             values = under_way.inputs = self._inputs(bound, context, scope.prefix, again=again)
             if call.options.verbose:
                 _say(name, f"attempt {attempt}: {_listed(values)}")
-            outputs: dict[str, Any] | Growth = self._context.copy().run(
-                _perform, context, call.node.key, bound, values, self._load(scope), partial(self._grown, task)
-            )
+            with under_way.stay:
+                outputs: dict[str, Any] | Growth = self._context.copy().run(
+                    _perform, context, call.node.key, bound, values, self._load(scope), partial(self._grown, task)
+                )
             if call.options.verbose:
                 shown = "more calls" if isinstance(outputs, Growth) else _listed(outputs)
                 _say(name, f"{shown} after {time.perf_counter() - begun:.3f} s")
@@ -136,8 +139,10 @@ class GraphTasks:
         )
 
     def give_up(self, task: int, attempt: int) -> None:
-        """A thread cannot be stopped: it goes on, but it holds nothing that others wait for."""
-        self._leave(self._attempts[task])
+        """Python code of the body is interrupted; what waits in C goes on, but holds nothing that others wait for."""
+        under_way = self._attempts[task]
+        self._leave(under_way)
+        under_way.stay.interrupt()
 
     def ended(self, task: int) -> None:
         under_way = self._attempts.pop(task, None)
@@ -202,7 +207,13 @@ class GraphTasks:
         return next(iter(made.values())) if len(made) == 1 else made or None, handles
 
     def close(self) -> None:
-        for under_way in tuple(self._attempts.values()):
+        left = tuple(self._attempts.values())
+        for under_way in left:
+            under_way.stay.interrupt()
+        until = time.monotonic() + _ENDS_WITHIN_S
+        for under_way in left:
+            while under_way.stay.lasts and time.monotonic() < until:
+                time.sleep(_LOOK_EVERY_S)
             self._leave(under_way)
             under_way.context.close()
 
@@ -323,6 +334,9 @@ def _same(value: Any) -> Any:
     return value
 
 
+_ENDS_WITHIN_S = 0.25
+"""How long a run that has failed or been stopped waits for interrupted bodies to leave what they hold."""
+_LOOK_EVERY_S = 0.005
 _LEAST_WINDOW = 64
 """Elements of a map that are under way at once, at least."""
 

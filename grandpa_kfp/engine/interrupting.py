@@ -11,7 +11,7 @@ import threading
 
 
 class Interrupted(BaseException):
-    """Raised in a body that nobody wants to go on. `finally` and `with` do their work, `except Exception` lets it by."""
+    """Raised in a body that nobody waits for. `finally` and `with` do their work, `except Exception` lets it pass."""
 
 
 class Stay:

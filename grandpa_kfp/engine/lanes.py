@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .attempts import Attempts, Body
+from .cancelling import CancelToken
 from .dispatch import Dispatcher
 from .ledger import Ledger
 from .scheduler import Schedule
@@ -24,11 +25,14 @@ class ThreadLanes:
         *,
         keep_going: bool,
         ready: Callable[[int], None] | None,
+        cancel: CancelToken | None = None,
     ) -> None:
         self._timers = Timers(lambda defect: self._dispatcher.crash(defect))
         attempts = Attempts(body, ledger, self._timers)
         self._executor = ThreadExecutor(lanes, attempts.work, lambda defect: self._dispatcher.crash(defect))
-        self._dispatcher = Dispatcher(schedule, self._executor, keep_going=keep_going, ready=ready)
+        self._dispatcher = Dispatcher(
+            schedule, self._executor, keep_going=keep_going, ready=ready, cancel=cancel
+        )
         attempts.connect(self._dispatcher, self._executor)
 
     @property

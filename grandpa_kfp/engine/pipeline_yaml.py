@@ -24,6 +24,7 @@ from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.typespec import Json
 from grandpa_kfp_runtime.values.handles import from_handle
 
+from .cancelling import CancelToken
 from .events import Listener
 from .kfp_pipeline import FromTask, YamlParameter, YamlPipeline, consumers, read_pipeline
 from .kfp_values import arrives, check
@@ -45,6 +46,7 @@ def run_pipeline_yaml(
     listeners: Sequence[Listener] = (),
     parallelism: int | None = None,
     keep_going: bool = False,
+    cancel: CancelToken | None = None,
     root: str | Path | None = None,
     echo: Echo = to_stderr,
     engine: Literal["subprocess", "docker"] = "subprocess",
@@ -54,7 +56,7 @@ def run_pipeline_yaml(
     source: the file, or its text. parameters: by name; a value of the pipeline's own parameter type, or a
     Python value where the type travels as JSON text (a date, an enum). store: where values go, by default
     `.grandpa/store` below `root` (by default the current folder); the one in the file is not used.
-    parallelism: processes at once. echo: takes each line that a task prints, by default to standard error.
+    parallelism: processes at once. cancel: stops the run when somebody calls its `cancel`. echo: takes each line that a task prints, by default to standard error.
     engine: `docker` runs each task in a container of its own image.
 
     Raises LoadError for a file that is not ours or was cut off, ParameterError, StoreError, ContainerError for
@@ -86,7 +88,7 @@ def run_pipeline_yaml(
         runner = Containers(run.id, place.folder, host, echo)
     work = Pods(YamlTasks(run, pipeline, bound, place, runner), pipeline, place, scratch)
     tasks = Tasks(work.runs, [task.after for task in pipeline.tasks], work.policies)
-    settings = Settings(parallelism or default_lanes(), keep_going, tuple(listeners))
+    settings = Settings(parallelism or default_lanes(), keep_going, cancel=cancel, listeners=tuple(listeners))
     with _ended_by_sigterm():
         return conduct(run, tasks, work, on_threads(work, settings), settings, record)
 

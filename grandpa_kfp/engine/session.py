@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from grandpa_kfp_runtime.errors import GrandpaError, TaskError
+from grandpa_kfp_runtime.errors import GrandpaError, RunCancelled, TaskError
 
 from .attempts import Body
+from .cancelling import CancelToken
 from .events import Journal, Listener, RunFinished, RunStarted, TaskDropped, TaskFailed, TaskQueued
 from .lanes import ThreadLanes
 from .ledger import Ledger, Policy
@@ -79,17 +80,18 @@ class Tasks:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to run: lanes (tasks at once), keep_going after a failure, listeners of events."""
+    """How to run: lanes (tasks at once), keep_going after a failure, listeners of events, a token to cancel by."""
 
     lanes: int
     keep_going: bool = False
     listeners: tuple[Listener, ...] = ()
+    cancel: CancelToken | None = None
 
 
 def on_threads(work: ThreadWork, settings: Settings) -> OpenLanes:
     """Lanes that are threads of this process."""
     return lambda schedule, ledger, ready: ThreadLanes(
-        work, settings.lanes, schedule, ledger, keep_going=settings.keep_going, ready=ready
+        work, settings.lanes, schedule, ledger, keep_going=settings.keep_going, ready=ready, cancel=settings.cancel
     )
 
 
@@ -120,11 +122,15 @@ def conduct(
         lanes.run()
         if ledger.errors:
             raise _first_of(ledger.errors, run)
+        _raise_if_cancelled(settings.cancel, run)
         run.value, outputs = work.collect()
         run.state = "succeeded"
     except BaseException as caught:
         error = caught
-        run.state = "failed" if isinstance(caught, Exception) else "stopped"
+        stopped = isinstance(caught, RunCancelled) or not isinstance(caught, Exception)
+        run.state = "stopped" if stopped else "failed"
+        if isinstance(caught, KeyboardInterrupt):
+            _LOG.warning("%s: stopping; what runs is asked to end, Ctrl-C again ends it at once", run.name)
         if isinstance(caught, TaskError):
             caught.run = run
         raise
@@ -148,6 +154,12 @@ def note(run: Run, text: str) -> None:
     """Something went wrong that does no harm to the run's value: kept with the run, and logged."""
     run.notes.append(text)
     _LOG.warning("%s", text)
+
+
+def _raise_if_cancelled(cancel: CancelToken | None, run: Run) -> None:
+    """Raises RunCancelled for a run that its token has kept from its end."""
+    if cancel is not None and cancel.cancelled and any(task.state != "succeeded" for task in run.tasks.values()):
+        raise RunCancelled(f"{run.name} was cancelled" + (f": {cancel.reason}" if cancel.reason else ""))
 
 
 def _settle(runs: Sequence[TaskRun], lost: Sequence[int], journal: Journal) -> None:

@@ -11,7 +11,7 @@ import pytest
 import grandpa_kfp
 
 NAMES = [
-    "ClassificationMetrics", "CodecError", "CompileError", "Component", "ConfigError", "ContainerError", "DeployError",
+    "CancelToken", "ClassificationMetrics", "CodecError", "CompileError", "Component", "ConfigError", "ContainerError", "DeployError",
     "Executor", "Figure", "File", "GeneratorNode", "GrandpaError", "GraphError", "Html", "LoadError", "Markdown",
     "Metrics", "Node", "ObjectCorrupt", "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "Ref",
     "RunCancelled", "Static", "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskNode",

@@ -20,6 +20,7 @@ from typing import Any
 from grandpa_kfp_runtime import errors
 from grandpa_kfp_runtime.errors import TaskError
 
+from ..cancelling import CancelToken
 from ..main_module import main_by_its_name
 from . import specs
 from .channel import Closed
@@ -46,9 +47,16 @@ class Conductor:
     """
 
     def __init__(
-        self, state: State, *, keep_going: bool, ready: Callable[[int], None] | None, note: Callable[[str], None]
+        self,
+        state: State,
+        *,
+        keep_going: bool,
+        ready: Callable[[int], None] | None,
+        note: Callable[[str], None],
+        cancel: CancelToken | None = None,
     ) -> None:
         self._state = state
+        self._cancel = cancel or CancelToken()
         self._keep_going = keep_going
         self._ready = ready
         self._note = note
@@ -67,6 +75,8 @@ class Conductor:
         schedule = self._state.schedule
         self.tell_ready(schedule.ready())
         while True:
+            if self._cancel.cancelled:
+                self.stop()
             self._fill()
             if self._state.stopped or not (schedule.running or schedule.has_ready):
                 return

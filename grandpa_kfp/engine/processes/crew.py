@@ -9,8 +9,9 @@ from typing import Any
 
 from grandpa_kfp_compiler.graph import Code, Graph
 
+from ..cancelling import deaf_to_ctrl_c
 from ..scratch import Scratch
-from .hands import Hand
+from .hands import Hand, stop
 from .memory import Memory, default_limit_bytes
 from .speeds import Speeds
 
@@ -83,11 +84,18 @@ class Crew:
         return code
 
     def end_run(self) -> None:
-        """What still works is ended at once; who has nothing to do stays for the next run."""
-        for hand in tuple(self.hands):
-            if hand.busy or hand.blocked:
-                self.lose(hand)
-        self.memory.clear()
+        """What still works is asked to end, and killed when it does not; who has nothing to do stays for the next run.
+
+        Ctrl-C meanwhile kills it at once.
+        """
+        left = [hand for hand in self.hands if hand.busy or hand.blocked]
+        try:
+            stop(left)
+        finally:
+            with deaf_to_ctrl_c():
+                for hand in left:
+                    self.lose(hand)
+                self.memory.clear()
 
     def close(self) -> None:
         """No process, no memory, no file is left when this returns. What comes later starts anew."""

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +26,9 @@ _PROGRAM = (
     "from grandpa_kfp.engine.processes.worker import main; main()"
 )
 _SECOND_S = 2.0
+_GRACE_S = 2.0
+"""A worker that was asked to end has so long for it, before it is killed."""
+_LOOK_EVERY_S = 0.002
 _COUNT = struct.Struct("<Q")  # of tasks that a lane has begun
 
 
@@ -132,6 +136,19 @@ class Hand:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM for it and for what its tasks started."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended. It is left unreaped, so that its group's number stays its own."""
+        try:
+            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+        except ChildProcessError:
+            return True
+
     def ask_to_end(self) -> None:
         self.say(specs.END)
 
@@ -147,6 +164,15 @@ class Hand:
         self.socket.close()
         self.progress.close()
         return code
+
+
+def stop(hands: Sequence[Hand]) -> None:
+    """Asks busy workers to end, and gives them some time for it."""
+    for hand in hands:
+        hand.ask_to_stop()
+    until = time.monotonic() + _GRACE_S
+    while time.monotonic() < until and not all(hand.has_ended for hand in hands):
+        time.sleep(_LOOK_EVERY_S)
 
 
 def how_it_ended(code: int) -> str:

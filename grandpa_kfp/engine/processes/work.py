@@ -91,7 +91,11 @@ class ProcessWork:
         def open_lanes(schedule: Any, ledger: Any, ready: Any) -> Lanes:
             state = State(self._crew, self._table, self._briefs, self._outputs, schedule, ledger)
             return Conductor(
-                state, keep_going=settings.keep_going, ready=ready, note=lambda text: note(self._run, text)
+                state,
+                keep_going=settings.keep_going,
+                ready=ready,
+                note=lambda text: note(self._run, text),
+                cancel=settings.cancel,
             )
 
         return open_lanes
