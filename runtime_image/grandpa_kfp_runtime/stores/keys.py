@@ -12,7 +12,6 @@ import hashlib
 import os
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 PART_BYTES = 16 * 1024 * 1024
 """The size of a part, which keys depend on. One request carries one, too."""
@@ -32,6 +31,8 @@ def digest_of(data: Sequence[memoryview]) -> bytes:
 
     if cores == 1:
         return combined([hashed(start) for start in starts])
+    from concurrent.futures import ThreadPoolExecutor  # most tasks have no object so large
+
     with ThreadPoolExecutor(cores, "grandpa-hash") as pool:
         return combined(list(pool.map(hashed, starts)))
 
