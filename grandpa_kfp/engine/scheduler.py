@@ -41,7 +41,11 @@ def remaining_lengths(waits_for: Sequence[Collection[int]]) -> list[int]:
 
 _BITS = 32
 _NUMBER = (1 << _BITS) - 1
-"""A ready task is one integer: urgency, age, number, from the highest bits down; the lowest goes first."""
+"""A ready task is one integer, its key: urgency, age, number, from the highest bits down; the lowest goes first."""
+
+
+def task_of(key: int) -> int:
+    return key & _NUMBER
 
 
 class Schedule:
@@ -128,6 +132,17 @@ class Schedule:
     def missing(self, task: int) -> int:
         """For how many running or waiting tasks it waits; 0 or less for one that is ready, runs or is lost."""
         return self._missing[task]
+
+    def asks(self, task: int) -> bool:
+        """Whether the task holds something of the machine while it runs; `rationing.py` knows of such."""
+        return False
+
+    def admits(self, task: int) -> bool:
+        """Whether a waiting task could run at once if it were ready."""
+        return True
+
+    def rest(self, task: int) -> None:
+        """A running task pauses, or waits for its outputs to be saved: it holds nothing, and counts as running."""
 
     def reserve(self, task: int) -> None:
         """A waiting task is given out before it is ready, to run behind what it waits for. It counts as running."""
