@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from grandpa_kfp_runtime.logged.kinds import Html as Html
     from grandpa_kfp_runtime.logged.kinds import Markdown as Markdown
     from grandpa_kfp_runtime.logged.kinds import Metrics as Metrics
+    from grandpa_kfp_runtime.logged.progress import ProgressBar as ProgressBar
     from grandpa_kfp_runtime.values.codecs import register_codec as register_codec
     from grandpa_kfp_runtime.values.files import File as File
 
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from .authoring.workflows import Workflow as Workflow
     from .deployment.deploying import deploy as deploy
     from .deployment.inspecting import inspect_run as inspect_run
+    from .engine import events as events
     from .engine.cancelling import CancelToken as CancelToken
     from .launching import launch as launch
     from .tasks import Executor as Executor
@@ -80,6 +82,7 @@ _HOMES = {
     "File": "grandpa_kfp_runtime.values.files",
     "GeneratorNode": "grandpa_kfp.authoring.generators",
     "Node": "grandpa_kfp.authoring.nodes",
+    "ProgressBar": "grandpa_kfp_runtime.logged.progress",
     "Ref": "grandpa_kfp.authoring.refs",
     "Static": "grandpa_kfp.authoring.statics",
     "TaskNode": "grandpa_kfp.authoring.task_nodes",
@@ -88,6 +91,7 @@ _HOMES = {
     "compile": "grandpa_kfp.api",
     "current": "grandpa_kfp_runtime.context",
     "deploy": "grandpa_kfp.deployment.deploying",
+    "events": "grandpa_kfp.engine.events",
     "inspect_run": "grandpa_kfp.deployment.inspecting",
     "launch": "grandpa_kfp.launching",
     "register_codec": "grandpa_kfp_runtime.values.codecs",
@@ -113,7 +117,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     module = import_module(home)
-    value = module if home == f"{__name__}.{name}" else getattr(module, name)
+    value = module if home.endswith(f".{name}") else getattr(module, name)
     globals()[name] = value
     return value
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from grandpa_kfp_runtime.stores import Store
 
     from .engine.cancelling import CancelToken
-    from .engine.events import Listener
+    from .engine.events import Subscriber
     from .engine.processes.crew import Crew
     from .engine.run import Run
 
@@ -31,7 +31,8 @@ def run(
     keep_going: bool = False,
     cancel: CancelToken | None = None,
     record: bool = True,
-    listeners: Sequence[Listener] = (),
+    on_event: Subscriber | None = None,
+    listeners: Sequence[Subscriber] = (),
     targets: Sequence[str | TaskOutput] | None = None,
     given: Mapping[str | TaskOutput, Any] | None = None,
     order: Callable[[Call], float] | None = None,
@@ -46,7 +47,8 @@ def run(
     `memory:` or `s3://bucket/prefix?endpoint=...` for the recorded values, by default `.grandpa/store`.
     keep_going: after a failure go on with what does not depend on it. cancel: a `CancelToken`, which stops the
     run from another thread or a callback. record: keep graph, events, times and
-    handles in `.grandpa/runs/`. listeners: called with each event. targets, given, order: see
+    handles in `.grandpa/runs/`. on_event: told of each event, a function or an object with methods such as
+    `on_task_finished` (docs/events.md); listeners: several such. targets, given, order: see
     `engine.execute`. root: where `.grandpa` lies, by default the project's root.
 
     Returns the `Run`: `.value`, `.tasks` by id, `.id`.
@@ -86,7 +88,7 @@ def run(
             given=given,
             order=order,
             store=store,
-            listeners=(*getattr(workflow, "callbacks", ()), *listeners),
+            listeners=(*getattr(workflow, "callbacks", ()), *((on_event,) if on_event is not None else ()), *listeners),
             threads=threads,
             crew=crew,
             keep_going=keep_going,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Generic, ParamSpec, TypeVar, overload
@@ -17,6 +17,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 from grandpa_kfp_compiler.graph import MISSING, NO_OPTIONS, Constant, Graph, Options, Parameter
 from grandpa_kfp_compiler.passes.inline_generators import inline_generators
 from grandpa_kfp_runtime.errors import ParameterError, TraceError
+from grandpa_kfp_runtime.events.subscribers import Subscriber, as_listener
 from grandpa_kfp_runtime.parameters import convert, loader_of, optional
 from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.typespec import TypeSpec
@@ -85,7 +86,7 @@ class WorkflowParameter:
 class WorkflowFunction(Generic[P, R]):
     """A workflow. `trace(workflow)` gives its graph; `workflow(a=4)` a Ref with `.resolve()` and `.run()`.
 
-    options: for every task in it; callbacks: functions that an engine calls with each event of a run.
+    options: for every task in it; callbacks: told of each event of a run.
     """
 
     __grandpa_traced__ = "workflow"
@@ -96,7 +97,7 @@ class WorkflowFunction(Generic[P, R]):
         function: Callable[P, R],
         name: str,
         options: Options = NO_OPTIONS,
-        callbacks: tuple[Callable[..., Any], ...] = (),
+        callbacks: tuple[Subscriber, ...] = (),
         *,
         documented: Any = None,
     ) -> None:
@@ -307,7 +308,7 @@ class WorkflowDecorator:
 
     __slots__ = ("_callbacks", "_name", "_options")
 
-    def __init__(self, name: str | None, options: Options, callbacks: tuple[Callable[..., Any], ...]) -> None:
+    def __init__(self, name: str | None, options: Options, callbacks: tuple[Subscriber, ...]) -> None:
         self._name = name
         self._options = options
         self._callbacks = callbacks
@@ -332,7 +333,7 @@ def Workflow(
     name: str | None = None,
     env: dict[str, str] | None = None,
     defaults: dict[str, Any] | None = None,
-    callbacks: list[Callable[..., Any]] | tuple[Callable[..., Any], ...] = (),
+    callbacks: Sequence[Subscriber] = (),
 ) -> WorkflowDecorator: ...
 def Workflow(
     target: Any = None,
@@ -346,8 +347,8 @@ def Workflow(
     """Marks a workflow: `@Workflow`, `@Workflow("name")`, `@Workflow(env={...}, defaults={"retries": 2})`.
 
     name: the pipeline's name, by default the function's; env: environment variables of every task;
-    defaults: any of a node's options, for every task (a node's own come first); callbacks: functions
-    called with each event of a run.
+    defaults: any of a node's options, for every task (a node's own come first); callbacks: told of each event
+    of a run, functions or objects with methods such as `on_task_finished` (docs/events.md).
     Raises TraceError for an unknown option or a value that cannot be.
 
     >>> from grandpa_kfp import Node
@@ -372,7 +373,10 @@ def Workflow(
     if env is not None:
         options = read_options({"env": env}, of=of).over(options)
     calls = tuple(callbacks) if isinstance(callbacks, list | tuple) else (callbacks,)
-    if not all(map(callable, calls)):
-        raise TraceError(f"{here()}: callbacks of {of} must be functions, but are {callbacks!r}")
+    try:
+        for subscriber in calls:
+            as_listener(subscriber)
+    except TypeError as error:
+        raise TraceError(f"{here()}: callbacks of {of}: {error}") from None
     decorator = WorkflowDecorator(name, options, calls)
     return decorator if target is None else decorator(target)

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grandpa_kfp_compiler.graph import Call, Constant, Graph, TaskOutput
+from grandpa_kfp_runtime.printed.stand_in import captured
 from grandpa_kfp_runtime.stores import Store, check_reachable, open_store
 from grandpa_kfp_runtime.stores.file import FileStore
 
 from .cancelling import CancelToken
-from .events import Listener
+from .events import Subscriber, as_listener
 from .flatten import flatten
 from .graph_tasks import GraphTasks, Supplies
 from .packages import check_packages
 from .parameters import bind_parameters
 from .plan import make_plan
 from .record import Record, new_id
+from .resources import Budget, Limits
 from .run import Run
 from .scratch import Scratch
 from .session import Settings, Tasks, conduct, note, on_threads
@@ -44,9 +47,10 @@ def execute(
     given: Mapping[str | TaskOutput, Any] | None = None,
     order: Callable[[Call], float] | None = None,
     store: Store | str | Path | None = None,
-    listeners: Sequence[Listener] = (),
+    listeners: Sequence[Subscriber] = (),
     threads: int | None = None,
     crew: Crew | None = None,
+    limits: Mapping[str, Any] | None = None,
     keep_going: bool = False,
     cancel: CancelToken | None = None,
     record: bool = True,
@@ -58,8 +62,9 @@ def execute(
     only what they need runs, and `Run.targets` holds them (by default every task runs). given: outputs that
     are known (a task id means its `result`), as values or as `Constant(handle=...)`. order: of ready tasks
     the one with the lowest goes first, by default the one with the longest path behind it. store: where
-    values of a recorded run go, by default `.grandpa/store`. listeners: called with each event. threads: how
-    many tasks run at once. crew: worker processes, which then run every task. keep_going: after a failure go
+    values of a recorded run go, by default `.grandpa/store`. listeners: told of each event. threads: how
+    many tasks run at once. crew: worker processes, which then run every task. limits: what
+    running tasks may hold together of `cpu`, `memory`, `gpu` and of tokens by their names. keep_going: after a failure go
     on with what does not depend on it. cancel: stops the run when somebody calls its `cancel`. record: write `.grandpa/runs/<id>/`; without it the run leaves nothing
     behind. root: the folder of `.grandpa`.
 
@@ -76,6 +81,7 @@ def execute(
     >>> execute(graph, record=False).value
     2
     """
+    heard = tuple(map(as_listener, listeners))
     flat = flatten(graph if crew is None else crew.prepare(graph, root))
     known = {_output(key): value for key, value in (given or {}).items()}
     wanted = None if targets is None else {target: _output(target) for target in targets}
@@ -85,6 +91,8 @@ def execute(
         {(output.task, output.output) for output in known},
     )
     run = Run(new_id(), graph.name, started=time.time(), graph=graph)
+    counted = Limits(limits, lambda text: note(run, text))
+    counted.check(plan.calls)
     check_packages(plan.calls, lambda text: note(run, text))
     opened = _open(store)
     if crew is not None and record:
@@ -100,24 +108,27 @@ def execute(
             opened = FileStore(run.folder.parent.parent / "store")
         kept_in = opened if record else None
         folder = str(root or Path.cwd())
-        settings = Settings(threads or default_lanes(), keep_going, cancel=cancel, listeners=tuple(listeners))
+        settings = Settings(threads or default_lanes(), keep_going, cancel=cancel, listeners=heard)
+        budget = Budget(counted)
         work: GraphTasks | ProcessWork
         if crew is None:
             values = Values(plan.uses, spool=scratch.spool, store=kept_in, failed=lambda text: note(run, text))
-            work = GraphTasks(run, flat, plan, Supplies(values, bound, code, scratch, folder, settings.lanes), wanted)
+            held = Supplies(values, bound, code, scratch, counted, budget, folder, settings.lanes)
+            work = GraphTasks(run, flat, plan, held, wanted)
             give: Callable[[str, str, Any], object] = values.give
             lanes = on_threads(work, settings)
         else:
             from .processes.work import ProcessSupplies, ProcessWork
 
-            supplies = ProcessSupplies(bound, code, scratch, kept_in, folder)
+            supplies = ProcessSupplies(bound, code, scratch, kept_in, folder, counted, budget)
             work = ProcessWork(run, flat, plan, crew, supplies, wanted)
             give, lanes = work.give, work.lanes(settings)
         for output, value in known.items():
             give(output.task, output.output, value)
         priority = None if order is None else [-order(call) for call in plan.calls]
-        tasks = Tasks(work.runs, plan.waits_for, work.policies, priority)
-        return conduct(run, tasks, work, lanes, settings, kept)
+        tasks = Tasks(work.runs, plan.waits_for, work.policies, work.requests, budget, priority)
+        with captured() if crew is None else nullcontext():
+            return conduct(run, tasks, work, lanes, settings, kept)
     finally:
         code.close()
         scratch.close()

@@ -38,6 +38,7 @@ from .interrupting import Stay
 from .ledger import Ledger
 from .plan import Plan
 from .reports import Failing, failure
+from .resources import Budget, Limits
 from .run import Run
 from .scheduler import Schedule
 from .scratch import Scratch
@@ -50,13 +51,16 @@ from .values import Values
 class Supplies:
     """Where tasks get what they need: values of other tasks, parameters, code, room on disk.
 
-    root: the folder that reports name files from. lanes: how many tasks run at once.
+    budget: who holds what of the machine. root: the folder that reports name files from. lanes: how many tasks run
+    at once.
     """
 
     values: Values
     parameters: Mapping[str, Constant]
     code: Targets
     scratch: Scratch
+    limits: Limits
+    budget: Budget
     root: str = ""
     lanes: int = 1
 
@@ -82,12 +86,12 @@ class GraphTasks:
     ) -> None:
         self._run = run
         self._graph = graph
-        self._table = TaskTable(run, plan)
+        self._table = TaskTable(run, plan, supplies.limits)
         self._supplies = supplies
         self._wanted = wanted
         self._context = contextvars.copy_context()  # what the caller set holds in tasks too, and none leaks
         self._attempts: dict[int, _Attempt] = {}
-        self.runs, self.policies = self._table.runs, self._table.policies
+        self.runs, self.policies, self.requests = self._table.runs, self._table.policies, self._table.requests
 
     # --- Body --------------------------------------------------------------------------------------
 
@@ -97,9 +101,12 @@ class GraphTasks:
     def run(self, task: int, attempt: int) -> dict[str, Any] | Growth:
         table = self._table
         call, bound, scope, name = table.calls[task], table.bounds[task], table.scopes[task], table.runs[task].id
-        context = TaskContext(self._run.id, name, attempt, open_log=lambda: self._open_log(task, attempt))
+        output = self._ledger.output(task, attempt)
+        context = TaskContext(
+            self._run.id, name, attempt, open_log=lambda: self._open_log(task, attempt), output=output
+        )
         if attempt > 1:
-            self._attempts[task].context.close()
+            _close(self._attempts[task].context)
         under_way = self._attempts[task] = _Attempt(context)
         self._enter(task, under_way)
         begun = time.perf_counter()
@@ -107,16 +114,17 @@ class GraphTasks:
             again = self.policies[task].retries > 0
             values = under_way.inputs = self._inputs(bound, context, scope.prefix, again=again)
             if call.options.verbose:
-                _say(name, f"attempt {attempt}: {_listed(values)}")
+                output.write("stderr", f"attempt {attempt}: {_listed(values)}\n")
             with under_way.stay:
                 outputs: dict[str, Any] | Growth = self._context.copy().run(
                     _perform, context, call.node.key, bound, values, self._load(scope), partial(self._grown, task)
                 )
             if call.options.verbose:
                 shown = "more calls" if isinstance(outputs, Growth) else _listed(outputs)
-                _say(name, f"{shown} after {time.perf_counter() - begun:.3f} s")
+                output.write("stderr", f"{shown} after {time.perf_counter() - begun:.3f} s\n")
             return outputs
         finally:
+            output.close()
             self._leave(under_way)
 
     def publish(self, task: int, result: Mapping[str, Any]) -> Mapping[str, str]:
@@ -150,7 +158,7 @@ class GraphTasks:
             log = under_way.context.opened_log
             if log is not None:
                 self._ledger.logged(task, log.logged())
-            under_way.context.close()
+            _close(under_way.context)
         self._release(self._table.bounds[task], self._table.scopes[task].prefix)
         self._table.forget(task)
 
@@ -299,8 +307,11 @@ class GraphTasks:
         return found
 
     def _enter(self, task: int, under_way: _Attempt) -> None:
-        if self._table.settings[task]:
-            environment.enter(self._table.settings[task])
+        setting = self._table.settings[task]
+        if self._table.requests[task] is not None:
+            setting = environment.merged(self._supplies.budget.env(task), setting)
+        if setting:
+            environment.enter(setting)
             under_way.held.append(environment.leave)
 
     def _leave(self, under_way: _Attempt) -> None:
@@ -341,8 +352,12 @@ _LEAST_WINDOW = 64
 """Elements of a map that are under way at once, at least."""
 
 
-def _say(task: str, text: str) -> None:
-    print(f"{task}: {text}", file=sys.stderr)
+def _close(context: TaskContext) -> None:
+    """The attempt has ended. What threads that it left behind still print goes the process's own way."""
+    output, context.output = context.output, None
+    if output is not None:
+        output.close()
+    context.close()
 
 
 def _listed(values: Mapping[str, Any]) -> str:

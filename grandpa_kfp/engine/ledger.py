@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from grandpa_kfp_runtime.errors import TaskError
+from grandpa_kfp_runtime.events.kinds import Stream
 from grandpa_kfp_runtime.logged.entries import NOTHING_LOGGED, Logged
+from grandpa_kfp_runtime.printed.task_output import TaskOutput
 
-from .events import Journal, TaskFailed, TaskFinished, TaskGrew, TaskRetried, TaskStarted
+from .events import Journal, TaskFailed, TaskFinished, TaskGrew, TaskPrinted, TaskRetried, TaskStarted
 from .run import TaskRun
 from .task_logs import events_of
 
@@ -87,6 +89,21 @@ class Ledger:
     def logged(self, task: int, logged: Logged) -> None:
         """All that the attempt logged. What of it was not yet given to `logs` is told by the caller that way."""
         self.runs[task].logged = logged
+
+    def output(self, task: int, attempt: int) -> TaskOutput:
+        """Where the attempt's prints go, when it runs in this process: they are told soon."""
+        name, journal = self.runs[task].id, self._journal
+
+        def told() -> list[TaskPrinted]:
+            at = time.time()
+            return [TaskPrinted(at, name, attempt, stream, text) for stream, text in output.take()]
+
+        output = TaskOutput(lambda: journal.tell_later(told))
+        return output
+
+    def printed(self, task: int, attempt: int, stream: Stream, text: str) -> None:
+        """The attempt has printed that: whole lines."""
+        self._journal.tell(TaskPrinted(time.time(), self.runs[task].id, attempt, stream, text))
 
     def not_begun(self, task: int) -> None:
         """What was told of as begun never ran: its worker ended before."""

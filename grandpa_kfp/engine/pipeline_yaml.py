@@ -25,7 +25,7 @@ from grandpa_kfp_runtime.typespec import Json
 from grandpa_kfp_runtime.values.handles import from_handle
 
 from .cancelling import CancelToken
-from .events import Listener
+from .events import Subscriber, as_listener
 from .kfp_pipeline import FromTask, YamlParameter, YamlPipeline, consumers, read_pipeline
 from .kfp_values import arrives, check
 from .parameters import missing, unknown
@@ -43,7 +43,7 @@ def run_pipeline_yaml(
     parameters: Mapping[str, Any] | None = None,
     *,
     store: Store | str | Path | None = None,
-    listeners: Sequence[Listener] = (),
+    listeners: Sequence[Subscriber] = (),
     parallelism: int | None = None,
     keep_going: bool = False,
     cancel: CancelToken | None = None,
@@ -63,6 +63,7 @@ def run_pipeline_yaml(
     what is wrong with Docker or an image, and TaskError for the first task that fails. Ctrl-C kills all
     processes within a second, containers within some seconds.
     """
+    heard = tuple(map(as_listener, listeners))
     pipeline = read_pipeline(source)
     bound = bind_parameters(pipeline, parameters or {})
     run = Run(new_id(), pipeline.name, started=time.time())
@@ -88,7 +89,7 @@ def run_pipeline_yaml(
         runner = Containers(run.id, place.folder, host, echo)
     work = Pods(YamlTasks(run, pipeline, bound, place, runner), pipeline, place, scratch)
     tasks = Tasks(work.runs, [task.after for task in pipeline.tasks], work.policies)
-    settings = Settings(parallelism or default_lanes(), keep_going, cancel=cancel, listeners=tuple(listeners))
+    settings = Settings(parallelism or default_lanes(), keep_going, cancel=cancel, listeners=heard)
     with _ended_by_sigterm():
         return conduct(run, tasks, work, on_threads(work, settings), settings, record)
 

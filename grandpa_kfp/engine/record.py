@@ -3,6 +3,7 @@
     run.json        what ran, when, how it ended; written at the start and anew at the end
     graph.json      the graph, as the graph file format has it (of a compiled YAML: pipeline.yaml)
     events.jsonl    one event a line, appended in batches by the journal's thread
+    logs/           what each task printed (of a compiled YAML: tasks/)
     results.json    the handles of the workflow's outputs, and how each task went; written at the end
 
 `.grandpa/store` beside it holds the objects that handles name. A record that cannot be written is
@@ -17,19 +18,19 @@ import os
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from grandpa_kfp_compiler.graph import Graph
 from grandpa_kfp_runtime.errors import CodecError, LoadError
-from grandpa_kfp_runtime.logged.entries import Artifact, Series
+from grandpa_kfp_runtime.events.lines import event_line, handles_text, read_event
 from grandpa_kfp_runtime.logged.task_log import Collector
 
 from . import events
 from .events import Event
+from .printed_logs import PrintedLogs
 from .run import Run, TaskRun
 from .task_logs import logged_in
 
@@ -63,16 +64,21 @@ class Record:
         self._head = dict(head)
         self._note = note
         self._events: FileIO | None = None
+        self._logs: PrintedLogs | None = None
         self.alive = True
 
     @classmethod
-    def create(cls, run: Run, root: Path, head: Mapping[str, Any], note: Callable[[str], None]) -> Record:
-        """Makes the run's folder, which settles its id. head: what run.json says beside the run's own state."""
+    def create(
+        cls, run: Run, root: Path, head: Mapping[str, Any], note: Callable[[str], None], *, logs: bool = True
+    ) -> Record:
+        """Makes the run's folder, which settles its id. head: what run.json says beside the run's own state;
+        logs: keep what tasks print."""
         made = cls(run, head, note)
         try:
             run.folder = made._make_folder(home(root) / "runs")
             made._write_head()
             made._events = FileIO(run.folder / "events.jsonl", "a")
+            made._logs = PrintedLogs(run.folder) if logs else None
         except Exception as error:
             made.fail(error)
         return made
@@ -88,16 +94,23 @@ class Record:
                 self.fail(error)
 
     def write(self, batch: Sequence[Event]) -> None:
-        """Appends events, those of waiting left out; called by the journal's thread alone."""
+        """Appends events; called by the journal's thread alone."""
         if self.alive and self._events is not None:
             try:
-                data = "".join([event_line(event) for event in batch if type(event) is not events.TaskQueued]).encode(
-                    "utf-8", "surrogatepass"
-                )
+                data = "".join(self._lines(batch)).encode("utf-8", "surrogatepass")
                 while data:  # an unbuffered file may take a part
                     data = data[self._events.write(data) :]
             except Exception as error:
                 self.fail(error)
+
+    def _lines(self, batch: Sequence[Event]) -> Iterator[str]:
+        logs = self._logs
+        if not any(type(event) is events.TaskPrinted for event in batch):
+            return map(event_line, batch)
+        if logs is None:  # kept elsewhere
+            return (event_line(event) for event in batch if type(event) is not events.TaskPrinted)
+        logs.write(batch)
+        return (event_line(event) for event in batch if logs.in_events(event))
 
     def finish(self, outputs: Mapping[str, str]) -> None:
         """The run has ended and the journal is closed. outputs: handles of the workflow's outputs."""
@@ -160,71 +173,17 @@ def write_atomically(path: Path, text: str) -> None:
 
 _ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 _QUOTE = json.encoder.encode_basestring_ascii
-_NAMES: dict[type[Event], tuple[str, ...]] = {kind: tuple(item.name for item in fields(kind)) for kind in (
-    events.RunStarted, events.TaskQueued, events.TaskStarted, events.TaskGrew, events.TaskFinished,
-    events.TaskRetried, events.TaskFailed, events.TaskDropped, events.RunFinished, events.MetricsLogged,
-    events.ParamsLogged, events.ArtifactLogged,
-)}  # fmt: skip
-
-
-def event_line(event: Event) -> str:
-    """The event as one line of JSON, its kind first.
-
-    >>> event_line(events.TaskStarted(1.5, "add", 1))
-    '{"event":"TaskStarted","at":1.5,"task":"add","attempt":1}\\n'
-    """
-    if isinstance(event, events.TaskStarted):  # the two kinds that every task has, four times as fast
-        return f'{{"event":"TaskStarted","at":{event.at!r},"task":{_QUOTE(event.task)},"attempt":{event.attempt}}}\n'
-    if isinstance(event, events.TaskFinished):
-        return (
-            f'{{"event":"TaskFinished","at":{event.at!r},"task":{_QUOTE(event.task)},"attempt":{event.attempt},'
-            f'"duration_s":{event.duration_s!r},"outputs":{_handles_text(event.outputs)}}}\n'
-        )
-    kind = type(event)
-    line: dict[str, Any] = {"event": kind.__name__}
-    for name in _NAMES[kind]:
-        line[name] = getattr(event, name)
-    if isinstance(event, events.MetricsLogged):
-        line["metrics"] = {name: series.to_json() for name, series in event.metrics.items()}
-    elif isinstance(event, events.ArtifactLogged):
-        line["artifact"] = event.artifact.to_json()
-    return _ENCODE(line) + "\n"
-
-
-def read_event(line: str) -> Event:
-    """What `event_line` wrote. Raises LoadError for anything else."""
-    try:
-        data = json.loads(line)
-        kind = _KINDS[data.pop("event")]
-        if kind is events.RunStarted:
-            data["tasks"] = tuple(data["tasks"])
-        elif kind is events.TaskGrew:
-            data["children"] = {task: tuple(before) for task, before in data["children"].items()}
-        elif kind is events.MetricsLogged:
-            data["metrics"] = {name: Series.from_json(item) for name, item in data["metrics"].items()}
-        elif kind is events.ArtifactLogged:
-            data["artifact"] = Artifact.from_json(data["artifact"])
-        return kind(**data)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise LoadError(f"{line[:60]!r} is no line of an events.jsonl: {error!r}") from error
-
-
-_KINDS = {kind.__name__: kind for kind in _NAMES}
 
 
 def _task_text(task: TaskRun) -> str:
     """How the task went as JSON; what most tasks have by the way that is three times as fast."""
-    outputs = _handles_text(task.outputs)
+    outputs = handles_text(task.outputs)
     most = (
         f'{{"state":"{task.state}","attempts":{task.attempts},"started":{task.started!r},'
         f'"duration_s":{task.duration_s!r},"outputs":{outputs},"where":{_QUOTE(task.where)}'
     )
     more = _more_of(task)
     return f"{most},{_ENCODE(more)[1:]}" if more else f"{most}}}"
-
-
-def _handles_text(outputs: Mapping[str, str]) -> str:
-    return "{" + ",".join([f"{_QUOTE(name)}:{_QUOTE(handle)}" for name, handle in outputs.items()]) + "}"
 
 
 def _more_of(task: TaskRun) -> dict[str, Any]:
@@ -285,12 +244,30 @@ def read_run(root: Path, run_id: str = "") -> Run:
     except (OSError, ValueError, KeyError) as error:
         raise LoadError(f"the record of run {found[0]} in {folder} cannot be read: {error!r}") from error
     logs: dict[str, Collector] = {}
-    for line in text.splitlines(keepends=True):
-        if line.endswith("\n"):  # the last line of a killed run may be cut
-            _replay(run, read_event(line), logs)
+    for event in _events_in(text):
+        _replay(run, event, logs)
     for name, collector in logs.items():
         run.tasks[name].logged = collector.logged()
     return run
+
+
+def read_events(run: Run) -> list[Event]:
+    """Everything that happened in a recorded run, in order; of what tasks printed only the beginning is there.
+
+    Raises LoadError where the record cannot be read.
+    """
+    if run.folder is None:
+        raise LoadError(f"run {run.id} was not recorded")
+    try:
+        text = (run.folder / "events.jsonl").read_text(encoding="utf-8", errors="surrogatepass")
+    except (OSError, ValueError) as error:
+        raise LoadError(f"the record of run {run.id} cannot be read: {error}") from error
+    return list(_events_in(text))
+
+
+def _events_in(text: str) -> Iterator[Event]:
+    for line in text.split("\n")[:-1]:  # the last line of a killed run may be cut
+        yield read_event(line)
 
 
 def read_head(run: Run) -> dict[str, Any]:
@@ -324,7 +301,7 @@ def _replay(run: Run, event: Event, logs: dict[str, Collector]) -> None:
     if isinstance(event, events.RunStarted):
         run.tasks.update((task, TaskRun(task)) for task in event.tasks)
         return
-    if isinstance(event, events.RunFinished):
+    if isinstance(event, events.RunFinished | events.TaskQueued | events.TaskPrinted):
         return
     task = run.tasks.setdefault(event.task, TaskRun(event.task))  # type: ignore[attr-defined]
     logged = logged_in(event)
@@ -332,12 +309,14 @@ def _replay(run: Run, event: Event, logs: dict[str, Collector]) -> None:
         logs.setdefault(task.id, Collector()).add(logged)
     elif isinstance(event, events.TaskStarted):
         logs.pop(task.id, None)
-        task.state, task.started, task.attempts = "running", event.at, event.attempt
+        task.state, task.started, task.attempts = "running", event.at, int(event.attempt)
     elif isinstance(event, events.TaskGrew):
         for child, before in event.children.items():
             run.tasks[child] = TaskRun(child, parent=event.task, waits_for=before)
     elif isinstance(event, events.TaskFinished):
         task.state, task.duration_s, task.outputs = "succeeded", event.duration_s, event.outputs
+    elif isinstance(event, events.TaskCached):
+        task.state, task.outputs = "succeeded", event.outputs
     elif isinstance(event, events.TaskFailed):
         task.state, task.duration_s = "failed", event.duration_s
         task.error, task.report = event.error, event.report

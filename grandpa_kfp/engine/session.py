@@ -16,10 +16,13 @@ from grandpa_kfp_runtime.errors import GrandpaError, RunCancelled, TaskError
 
 from .attempts import Body
 from .cancelling import CancelToken
-from .events import Journal, Listener, RunFinished, RunStarted, TaskDropped, TaskFailed, TaskQueued
+from .echo import echo
+from .events import Journal, RunFinished, RunStarted, Subscriber, TaskDropped, TaskFailed, TaskQueued
 from .lanes import ThreadLanes
 from .ledger import Ledger, Policy
 from .record import Record
+from .rationing import RationedSchedule
+from .resources import Budget, Request
 from .run import Run, TaskRun
 from .scheduler import Schedule
 
@@ -70,11 +73,16 @@ OpenLanes: TypeAlias = "Callable[[Schedule, Ledger, Callable[[int], None] | None
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """Task i waits for `waits_for[i]`. A run whose id is empty is no task of the user's, and told to nobody."""
+    """Task i waits for `waits_for[i]`, and holds `requests[i]` of the budget while it runs.
+
+    A run whose id is empty is no task of the user's, and told to nobody.
+    """
 
     runs: Sequence[TaskRun]
     waits_for: Sequence[tuple[int, ...]]
     policies: Sequence[Policy]
+    requests: Sequence[Request | None]
+    budget: Budget
     priority: Sequence[float] | None = None
 
 
@@ -84,7 +92,7 @@ class Settings:
 
     lanes: int
     keep_going: bool = False
-    listeners: tuple[Listener, ...] = ()
+    listeners: tuple[Subscriber, ...] = ()
     cancel: CancelToken | None = None
 
 
@@ -102,21 +110,22 @@ def conduct(
 
     Raises the first TaskError, its `run` set; KeyboardInterrupt; and whatever `collect` raises.
     """
-    schedule = Schedule(tasks.waits_for, tasks.priority)  # before anything starts: raises for a cycle
-    journal = Journal(settings.listeners, run.notes, record.write if record is not None and record.alive else None)
+    # before anything starts: raises for a cycle
+    schedule = RationedSchedule(tasks.waits_for, tasks.priority, tasks.requests, tasks.budget)
+    write = record.write if record is not None and record.alive else None
+    journal = Journal(settings.listeners, run.notes.append, write, echo=echo)
     ledger = Ledger(tasks.runs, tasks.policies, journal)
 
     def queued(task: int) -> None:
         if tasks.runs[task].id:
             journal.tell(TaskQueued(time.time(), tasks.runs[task].id))
 
-    lanes = open_lanes(schedule, ledger, queued if settings.listeners else None)  # the record leaves these out
+    lanes = open_lanes(schedule, ledger, queued if journal.active else None)
     run.tasks.update((task.id, task) for task in tasks.runs if task.id)
     begun = time.perf_counter()
     outputs: Mapping[str, str] = {}
     error: BaseException | None = None
     try:
-        journal.start()
         if journal.active:
             journal.tell(RunStarted(run.started, run.id, run.name, tuple(run.tasks)))
         lanes.run()

@@ -19,11 +19,11 @@ from grandpa_kfp_runtime.stores.base import Store
 from grandpa_kfp_runtime.typespec import Json
 from grandpa_kfp_runtime.values.summaries import summary
 
-from .events import ArtifactLogged, Event, MetricsLogged, ParamsLogged
+from .events import ArtifactLogged, Event, MetricsLogged, ParamsLogged, ProgressMade
 
 
 def events_of(task: str, attempt: int, logged: Logged) -> list[Event]:
-    """The events that tell of it: one for its metrics, one for its parameters, one an artifact.
+    """The events that tell of it: one for its metrics, its parameters, its progress bars, one an artifact.
 
     >>> events_of("train", 1, Logged(params={"rate": 0.1}))[0].params
     {'rate': 0.1}
@@ -34,6 +34,8 @@ def events_of(task: str, attempt: int, logged: Logged) -> list[Event]:
         told.append(MetricsLogged(at, task, attempt, logged.metrics))
     if logged.params:
         told.append(ParamsLogged(at, task, attempt, logged.params))
+    if logged.bars:
+        told.append(ProgressMade(at, task, attempt, logged.bars))
     told += [ArtifactLogged(at, task, attempt, name, artifact) for name, artifact in logged.artifacts.items()]
     return told
 
@@ -44,6 +46,8 @@ def logged_in(event: Event) -> Logged | None:
         return Logged(metrics=event.metrics)
     if isinstance(event, ParamsLogged):
         return Logged(params=event.params)
+    if isinstance(event, ProgressMade):
+        return Logged(bars=event.bars)
     if isinstance(event, ArtifactLogged):
         return Logged(artifacts={event.name: event.artifact})
     return None

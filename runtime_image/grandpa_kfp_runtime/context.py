@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from logging import Logger, LoggerAdapter
 
     from .logged.task_log import TaskLog
+    from .printed.task_output import Output
 
 LOGGER = "grandpa.task"
 
@@ -27,10 +28,14 @@ class TaskContext:
 
     run_id: names the run; task: the task's name; attempt: counts from 1 on local engines, time and pod
     on Kubeflow; folder: where scratch folders are made, `$TMPDIR` when not given; open_log: makes the log
-    that `log_metric` and its like write to, at the first of them.
+    that `log_metric` and its like write to, at the first of them; output: takes what the task prints, None where that
+    goes the process's own way.
     """
 
-    __slots__ = ("_at_end", "_ended", "_folder", "_log", "_logger", "_open_log", "_scratch", "attempt", "run_id", "task")
+    __slots__ = (
+        "_at_end", "_ended", "_folder", "_log", "_logger", "_open_log", "_scratch", "attempt", "output", "run_id",
+        "task",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -40,6 +45,7 @@ class TaskContext:
         *,
         folder: str | Path | None = None,
         open_log: Callable[[], TaskLog] | None = None,
+        output: Output | None = None,
     ) -> None:
         self.run_id = run_id
         self.task = task
@@ -48,6 +54,7 @@ class TaskContext:
         self._logger: LoggerAdapter[Logger] | None = None
         self._scratch: Path | None = None
         self._open_log = open_log
+        self.output = output
         self._log: TaskLog | None = None
         self._at_end: list[Callable[[], object]] = []
         self._ended = False
@@ -153,6 +160,12 @@ def in_task() -> bool:
     return _CURRENT.get() is not None or _process is not None
 
 
+def output_here() -> Output | None:
+    """Where what is printed here goes: that of the task whose context this is."""
+    context = _CURRENT.get()
+    return None if context is None else context.output
+
+
 @contextmanager
 def activate(context: TaskContext) -> Iterator[TaskContext]:
     """Make it the current one for the code inside; the caller closes it."""
@@ -219,12 +232,17 @@ def log_artifact(name: str, value: Any) -> None:
     _log().artifact(name, value)
 
 
-def _log() -> TaskLog:
-    """The log of the task that runs here; outside a task one that checks and drops."""
+def log_of_task() -> TaskLog | None:
+    """The log of the task that runs here, None outside a task. Raises TaskError in a thread whose task is not known."""
     context = _CURRENT.get() or _process
     if context is None and _under_way:
         context = _only_task()
-    return (context or _no_task()).log() or _dropped()
+    return None if context is None else context.log()
+
+
+def _log() -> TaskLog:
+    """As `log_of_task`; outside a task one that checks and drops."""
+    return log_of_task() or _dropped()
 
 
 def _only_task() -> TaskContext:

@@ -371,7 +371,7 @@ def test_verbose_tasks_say_what_they_got_and_gave(capsys: pytest.CaptureFixture[
     run(graph(call("loud", lambda x: x * 2, 21, verbose=True)))
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "loud: attempt 1: x = 21" in captured.err
+    assert "loud | attempt 1: x = 21" in captured.err
     assert "result = 42" in captured.err
 
 

@@ -13,10 +13,10 @@ import grandpa_kfp
 NAMES = [
     "CancelToken", "ClassificationMetrics", "CodecError", "CompileError", "Component", "ConfigError", "ContainerError", "DeployError",
     "Executor", "Figure", "File", "GeneratorNode", "GrandpaError", "GraphError", "Html", "LoadError", "Markdown",
-    "Metrics", "Node", "ObjectCorrupt", "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "Ref",
+    "Metrics", "Node", "ObjectCorrupt", "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "ProgressBar", "Ref",
     "RunCancelled", "Static", "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskNode",
     "TaskTimeout", "TemplateParser", "TraceError", "Workflow", "compile", "config_map_volume", "current", "deploy", "empty_dir",
-    "ephemeral_volume", "inspect_run", "launch", "log_artifact", "log_metric", "log_params", "pvc", "register_codec",
+    "ephemeral_volume", "events", "inspect_run", "launch", "log_artifact", "log_metric", "log_params", "pvc", "register_codec",
     "resolve", "run", "secret_volume", "sync", "task_executor", "trace",
 ]  # fmt: skip
 HEAVY = ["kfp", "kubernetes", "minio", "jinja2", "numpy", "click", "rich", "yaml", "zstandard", "cloudpickle"]

@@ -72,9 +72,36 @@ class Artifact:
         return cls(data["form"], data["handle"], data.get("facts", {}), data.get("output", ""))
 
 
+class Bar(NamedTuple):
+    """How far a `ProgressBar` is. total: 0 where nobody knows; began, at: seconds since the epoch."""
+
+    done: float
+    total: float
+    began: float
+    at: float
+
+    @property
+    def left_s(self) -> float | None:
+        """Estimated seconds that it still takes, None where nobody can tell.
+
+        >>> Bar(25, 100, 0.0, 10.0).left_s
+        30.0
+        """
+        if not 0 < self.done <= self.total:
+            return None
+        return (self.at - self.began) * (self.total - self.done) / self.done
+
+    def to_json(self) -> Json:
+        return list(self)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Bar:
+        return cls(*map(float, data))
+
+
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """Metrics, parameters and artifacts by name, in the order they came first.
+    """Metrics, parameters, artifacts and progress bars by name, in the order they came first.
 
     >>> logged = Logged({"loss": Series(1, 0.5, 0.5, (Point(0.5, 1, 0.0),))}, {"rate": 0.1})
     >>> Logged.from_json(logged.to_json()) == logged
@@ -84,9 +111,10 @@ class Logged:
     metrics: Mapping[str, Series] = field(default_factory=dict)
     params: Mapping[str, Json] = field(default_factory=dict)
     artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    bars: Mapping[str, Bar] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.metrics or self.params or self.artifacts)
+        return bool(self.metrics or self.params or self.artifacts or self.bars)
 
     def last(self) -> dict[str, float]:
         """The last value of each metric."""
@@ -98,6 +126,7 @@ class Logged:
             "metrics": {name: series.to_json() for name, series in self.metrics.items()},
             "params": dict(self.params),
             "artifacts": {name: artifact.to_json() for name, artifact in self.artifacts.items()},
+            "bars": {name: bar.to_json() for name, bar in self.bars.items()},
         }
         return {name: part for name, part in parts.items() if part}
 
@@ -109,6 +138,7 @@ class Logged:
             {name: Series.from_json(item) for name, item in data.get("metrics", {}).items()},
             dict(data.get("params", {})),
             {name: Artifact.from_json(item) for name, item in data.get("artifacts", {}).items()},
+            {name: Bar.from_json(item) for name, item in data.get("bars", {}).items()},
         )
 
     @classmethod

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 from ..redaction import NOTHING_SECRET, Redactor
 from ..typespec import Json
 from .checks import NAME_CHARACTERS, checked_name, number, parameter, refuse_ref, step_of
-from .entries import Artifact, Logged, Point, Series
+from .entries import Artifact, Bar, Logged, Point, Series
 
 POINTS_OF_A_METRIC = 1_000
 POINTS_IN_ALL = 20_000
 MOST_NAMES = 1_000
-"""Of metrics, of parameters and of artifacts, each."""
+"""Of metrics, of parameters, of artifacts and of progress bars, each."""
 
 
 class _Growing:
@@ -60,7 +60,7 @@ class _Growing:
 
 
 class Collector:
-    """Metrics, parameters and artifacts, in the order they came first. Each `add_` tells whether there was room.
+    """Metrics, parameters, artifacts and bars, in the order they came first. Each `add_` tells whether there was room.
 
     >>> collector = Collector()
     >>> collector.add_metric("loss", Series(1, 0.5, 0.5, (Point(0.5, None, 0.0),)))
@@ -69,12 +69,13 @@ class Collector:
     {'loss': 0.5}
     """
 
-    __slots__ = ("_artifacts", "_metrics", "_params")
+    __slots__ = ("_artifacts", "_bars", "_metrics", "_params")
 
     def __init__(self) -> None:
         self._metrics: dict[str, _Growing] = {}
         self._params: dict[str, Json] = {}
         self._artifacts: dict[str, Artifact] = {}
+        self._bars: dict[str, Bar] = {}
 
     def add_metric(self, name: str, series: Series) -> bool:
         growing = self._metrics.get(name)
@@ -91,6 +92,9 @@ class Collector:
     def add_artifact(self, name: str, artifact: Artifact) -> bool:
         return _put(self._artifacts, name, artifact)
 
+    def add_bar(self, name: str, bar: Bar) -> bool:
+        return _put(self._bars, name, bar)
+
     def add(self, logged: Logged) -> None:
         """All that was logged elsewhere."""
         for name, series in logged.metrics.items():
@@ -99,11 +103,13 @@ class Collector:
             self.add_param(name, value)
         for name, artifact in logged.artifacts.items():
             self.add_artifact(name, artifact)
+        for name, bar in logged.bars.items():
+            self.add_bar(name, bar)
 
     def logged(self) -> Logged:
         limit = min(POINTS_OF_A_METRIC, max(10, POINTS_IN_ALL // max(1, len(self._metrics))))
         metrics = {name: growing.series(limit) for name, growing in self._metrics.items()}
-        return Logged(metrics, dict(self._params), dict(self._artifacts))
+        return Logged(metrics, dict(self._params), dict(self._artifacts), dict(self._bars))
 
 
 def _put(entries: dict[str, Any], name: str, entry: Any) -> bool:
@@ -170,6 +176,11 @@ class TaskLog:
     def note(self, name: str, artifact: Artifact) -> None:
         """An artifact that is stored already."""
         self._add(name, "artifacts", partial(Collector.add_artifact, name=name, artifact=artifact))
+
+    def bar(self, name: str, bar: Bar) -> None:
+        """How far a progress bar is by now; its name as `checked_name` gives it."""
+        name = self._redactor.text(name)
+        self._add(name, "progress bars", partial(Collector.add_bar, name=name, bar=bar))
 
     def take(self) -> Logged:
         """What has come since it was asked last."""
