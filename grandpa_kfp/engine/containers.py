@@ -130,7 +130,7 @@ class Containers:
             *("--user", host.user, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
             *(("--security-opt", "label=disable") if host.server.selinux else ()),
             *(("--network", host.network) if host.network else ()),
-            *_limit_options(container.limits, host.server.cpus),
+            *_limit_options(container.limits, host.server.cpus, attempt.devices),
             *_memory_options(container.platform),
             *(part for place, source in mounts.items() for part in ("--mount", mount_option(source, place))),
             *(part for item in self._environment(attempt).items() for part in ("--env", "=".join(item))),
@@ -169,7 +169,7 @@ def _csv(*parts: str) -> str:
     return ",".join('"' + part.replace('"', '""') + '"' if {",", '"'} & set(part) else part for part in parts)
 
 
-def _limit_options(limits: Limits, cpus: int) -> list[str]:
+def _limit_options(limits: Limits, cpus: int, devices: Sequence[str]) -> list[str]:
     """More CPUs than there are limit nothing, and Docker refuses them. Without swap, as in Kubernetes."""
     options: list[str] = []
     if limits.cpus:
@@ -177,7 +177,7 @@ def _limit_options(limits: Limits, cpus: int) -> list[str]:
     if limits.memory_bytes:
         options += ["--memory", str(limits.memory_bytes), "--memory-swap", str(limits.memory_bytes)]
     if limits.gpus:
-        options += ["--gpus", str(limits.gpus)]
+        options += ["--gpus", f'"device={",".join(devices)}"' if devices else str(limits.gpus)]
     return options
 
 

@@ -158,6 +158,7 @@ class Dispatcher:
     def paused(self, task: int) -> int | None:
         """The task's lane is free though the task has not ended: it waits for `resume`. Returns as `done` does."""
         with self._lock:
+            self._schedule.rest(task)
             return self._next()
 
     def resume(self, task: int) -> None:

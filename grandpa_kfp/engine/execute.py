@@ -64,7 +64,7 @@ def execute(
     the one with the lowest goes first, by default the one with the longest path behind it. store: where
     values of a recorded run go, by default `.grandpa/store`. listeners: told of each event. threads: how
     many tasks run at once. crew: worker processes, which then run every task. limits: what
-    running tasks may hold together of `cpu`, `memory`, `gpu` and of tokens by their names. keep_going: after a failure go
+    running tasks may hold together of `cpu`, `memory`, `gpu` and of tokens, by name. keep_going: after a failure go
     on with what does not depend on it. cancel: stops the run when somebody calls its `cancel`. record: write `.grandpa/runs/<id>/`; without it the run leaves nothing
     behind. root: the folder of `.grandpa`.
 

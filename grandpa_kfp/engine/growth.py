@@ -16,11 +16,12 @@ from typing import Any, Protocol, TypeAlias
 from grandpa_kfp_compiler.bind import Bound, bind
 from grandpa_kfp_compiler.graph import Call, Graph, PythonNode, TaskOutput, Value
 from grandpa_kfp_runtime.contract import Interface
-from grandpa_kfp_runtime.errors import TaskError
+from grandpa_kfp_runtime.errors import ParameterError, TaskError
 
 from .environment import Setting, merged, settings
 from .ledger import LONGEST_PAUSE_S, Ledger, Policy, pause_s
 from .plan import Plan, make_plan
+from .resources import Limits, Request
 from .run import Run, TaskRun
 from .scheduler import Schedule
 
@@ -121,15 +122,17 @@ def as_bound(result: TaskOutput | Bound) -> Bound:
 class TaskTable:
     """Every task of a run, by number; those that are added, and have ended, leave no more than their `runs`."""
 
-    __slots__ = ("_run", "_static", "bounds", "calls", "policies", "runs", "scopes", "settings")
+    __slots__ = ("_limits", "_run", "_static", "bounds", "calls", "policies", "requests", "runs", "scopes", "settings")
 
-    def __init__(self, run: Run, plan: Plan) -> None:
+    def __init__(self, run: Run, plan: Plan, limits: Limits) -> None:
+        self._limits = limits
         self._run = run
         self._static = len(plan.calls)
         self.calls = list(plan.calls)
         self.bounds = list(plan.bounds)
         self.runs = [TaskRun(call.id, call.where) for call in plan.calls]
         self.policies: list[Policy] = [policy(call) for call in plan.calls]
+        self.requests: list[Request | None] = [limits.of(call) for call in plan.calls]
         self.settings: list[Setting] = settings([dict(call.options.env or ()) for call in plan.calls])
         self.scopes = [TOP] * len(plan.calls)
 
@@ -139,7 +142,14 @@ class TaskTable:
         return len(self.calls) - self._static
 
     def add(self, parent: int, scope: Scope, plan: Plan) -> range:
-        """The numbers of the plan's tasks, which stand below `parent`."""
+        """The numbers of the plan's tasks, which stand below `parent`.
+
+        Raises TaskError where one of them asks for what it can never have.
+        """
+        try:
+            requests = [self._limits.of(call) for call in plan.calls]
+        except ParameterError as error:
+            raise TaskError(str(error)) from error
         first, prefix, above = len(self.calls), scope.prefix, self.runs[parent].id
         ids = [prefix + call.id for call in plan.calls]
         for call, id_, before in zip(plan.calls, ids, plan.waits_for, strict=True):
@@ -150,6 +160,7 @@ class TaskTable:
         self.calls += plan.calls
         self.bounds += plan.bounds
         self.policies += [policy(call) for call in plan.calls]
+        self.requests += requests
         self.settings += [merged(self.settings[parent], call.options.env) for call in plan.calls]
         self.scopes += [scope] * len(plan.calls)
         return range(first, len(self.calls))

@@ -15,6 +15,9 @@ from grandpa_kfp_compiler.kfp.pipeline import GPU
 from grandpa_kfp_compiler.options.rules import amount
 from grandpa_kfp_runtime.contract import ENV_TIMEOUT_S
 
+from .resources import CPU, MEMORY
+from .resources import GPU as GPUS
+
 _CLUSTER_ONLY = ("pvcMount", "secretAsVolume", "configMapAsVolume", "fieldPathAsEnv")
 """Of a platform spec: what gives a container something to read that this machine does not have."""
 
@@ -32,6 +35,11 @@ class Limits:
     memory_bytes: int = 0
     memory: str = ""
     gpus: int = 0
+
+    def asked(self) -> dict[str, int]:
+        """As `resources.py` counts it."""
+        found = {CPU: round(self.cpus * 1000), MEMORY: self.memory_bytes, GPUS: self.gpus}
+        return {name: count for name, count in found.items() if count}
 
 
 @dataclass(frozen=True, slots=True)

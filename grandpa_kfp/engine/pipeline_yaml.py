@@ -30,6 +30,7 @@ from .kfp_pipeline import FromTask, YamlParameter, YamlPipeline, consumers, read
 from .kfp_values import arrives, check
 from .parameters import missing, unknown
 from .record import Record, new_id
+from .resources import Limits
 from .run import Run
 from .scratch import Scratch
 from .session import Settings, Tasks, conduct, note, on_threads
@@ -45,6 +46,7 @@ def run_pipeline_yaml(
     store: Store | str | Path | None = None,
     listeners: Sequence[Subscriber] = (),
     parallelism: int | None = None,
+    limits: Mapping[str, Any] | None = None,
     keep_going: bool = False,
     cancel: CancelToken | None = None,
     root: str | Path | None = None,
@@ -56,7 +58,8 @@ def run_pipeline_yaml(
     source: the file, or its text. parameters: by name; a value of the pipeline's own parameter type, or a
     Python value where the type travels as JSON text (a date, an enum). store: where values go, by default
     `.grandpa/store` below `root` (by default the current folder); the one in the file is not used.
-    parallelism: processes at once. cancel: stops the run when somebody calls its `cancel`. echo: takes each line that a task prints, by default to standard error.
+    parallelism: processes at once. limits: what running tasks may hold together of `cpu`, `memory` and `gpu`.
+    cancel: stops the run when somebody calls its `cancel`. echo: takes each line that a task prints, by default to standard error.
     engine: `docker` runs each task in a container of its own image.
 
     Raises LoadError for a file that is not ours or was cut off, ParameterError, StoreError, ContainerError for
@@ -67,6 +70,7 @@ def run_pipeline_yaml(
     pipeline = read_pipeline(source)
     bound = bind_parameters(pipeline, parameters or {})
     run = Run(new_id(), pipeline.name, started=time.time())
+    counted = Limits(limits, lambda text: note(run, text))
     folder = Path(root) if root is not None else Path.cwd()
     opened = _open(store, folder)
     host = None
@@ -87,8 +91,9 @@ def run_pipeline_yaml(
         from .containers import Containers
 
         runner = Containers(run.id, place.folder, host, echo)
-    work = Pods(YamlTasks(run, pipeline, bound, place, runner), pipeline, place, scratch)
-    tasks = Tasks(work.runs, [task.after for task in pipeline.tasks], work.policies)
+    work = Pods(YamlTasks(run, pipeline, bound, place, runner, counted), pipeline, place, scratch)
+    waits_for = [task.after for task in pipeline.tasks]
+    tasks = Tasks(work.runs, waits_for, work.policies, work.requests, work.budget)
     settings = Settings(parallelism or default_lanes(), keep_going, cancel=cancel, listeners=heard)
     with _ended_by_sigterm():
         return conduct(run, tasks, work, on_threads(work, settings), settings, record)
@@ -168,7 +173,7 @@ class Pods:
         self._pipeline = pipeline
         self._place = place
         self._scratch = scratch
-        self.runs, self.policies = tasks.runs, tasks.policies
+        self.runs, self.policies, self.requests, self.budget = tasks.runs, tasks.policies, tasks.requests, tasks.budget
         self.connect, self.run, self.publish, self.report = tasks.connect, tasks.run, tasks.publish, tasks.report
         self.give_up, self.ended = tasks.give_up, tasks.ended
 

@@ -66,6 +66,8 @@ class RationedSchedule(Schedule):
         return request is None or (not request.alone and self.budget.fits(request, self._for_whom))
 
     def take(self) -> int | None:
+        if not self._counts:
+            return Schedule.take(self)
         task = self.peek()
         if task is None:
             return None
@@ -110,8 +112,9 @@ class RationedSchedule(Schedule):
             self._resting.add(task)
 
     def finish(self, task: int) -> list[int]:
-        self._over(task)
-        return super().finish(task)
+        if self._counts:
+            self._over(task)
+        return Schedule.finish(self, task)
 
     def fail(self, task: int) -> list[int]:
         self._over(task)
@@ -133,9 +136,8 @@ class RationedSchedule(Schedule):
         self._aside.clear()
 
     def _over(self, task: int) -> None:
-        if self._counts:
-            self.budget.give_back(task)
-            self._resting.discard(task)
+        self.budget.give_back(task)
+        self._resting.discard(task)
 
     def _is_closed(self) -> bool:
         """Whether a task runs alone, or waits to."""

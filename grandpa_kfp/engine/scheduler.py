@@ -102,7 +102,7 @@ class Schedule:
 
     def take(self) -> int | None:
         """The ready task that goes first; it counts as running from now on. None when none is ready."""
-        task = self.peek()
+        task = Schedule.peek(self)
         if task is not None:
             heappop(self._ready)
             self.running += 1

@@ -20,8 +20,8 @@ from .echo import echo
 from .events import Journal, RunFinished, RunStarted, Subscriber, TaskDropped, TaskFailed, TaskQueued
 from .lanes import ThreadLanes
 from .ledger import Ledger, Policy
-from .record import Record
 from .rationing import RationedSchedule
+from .record import Record
 from .resources import Budget, Request
 from .run import Run, TaskRun
 from .scheduler import Schedule

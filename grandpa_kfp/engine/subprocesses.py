@@ -19,6 +19,7 @@ from grandpa_kfp_runtime.contract import ENV_ATTEMPT, ENV_PARENT, ENV_STORE, ENV
 from grandpa_kfp_runtime.errors import TaskError
 from grandpa_kfp_runtime.stores import Store
 
+from . import machine, numeric
 from .yaml_tasks import Attempt, Copied, Echo, Ended
 
 _GRACE_S = 0.4
@@ -84,9 +85,13 @@ class Processes:
             os.close(self._ours)
 
     def _environment(self, attempt: Attempt) -> dict[str, str]:
-        """This process's own, the container's, and what a pod would bring: store, scratch space, the task's name."""
+        """This process's own, the container's, and what a pod would bring: store, scratch space, the task's name, its
+        GPUs and its share of the cores."""
+        devices = {machine.VISIBLE_DEVICES: ",".join(attempt.devices)} if attempt.devices else {}
         return {
             **os.environ,
+            **dict(numeric.setting(attempt.threads, os.environ)),
+            **devices,
             **dict(attempt.container.env),
             ENV_STORE: self._store.location,
             ENV_TASK_NAME: attempt.task,

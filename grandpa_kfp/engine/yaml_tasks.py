@@ -29,6 +29,8 @@ from .kfp_containers import Container
 from .kfp_pipeline import FromConstant, FromRoot, Source, YamlPipeline, YamlTask
 from .kfp_values import arrives, from_output_file
 from .ledger import Ledger, Policy, pause_s
+from .resources import Budget
+from .resources import Limits as Resources
 from .run import Run, TaskRun
 
 _LAST_LINES = 20
@@ -55,7 +57,8 @@ class Place:
 class Attempt:
     """One attempt at a task, ready to start. key: the task's number and the attempt's, from 1.
 
-    work: its own folder, for the log and scratch space; outputs, artifacts: the folders it writes into.
+    work: its own folder, for the log and scratch space; outputs, artifacts: the folders it writes into;
+    devices: the GPUs that it holds; threads: how many numeric libraries are to use, 0 for as many as they like.
     """
 
     key: tuple[int, int]
@@ -65,6 +68,8 @@ class Attempt:
     work: Path
     outputs: Path
     artifacts: Path
+    devices: tuple[str, ...] = ()
+    threads: int = 0
 
     @property
     def log(self) -> Path:
@@ -106,7 +111,13 @@ class YamlTasks:
     """The tasks of one run of one compiled pipeline; `Body` for `attempts.py`."""
 
     def __init__(
-        self, run: Run, pipeline: YamlPipeline, parameters: Mapping[str, Json], place: Place, runner: Runner
+        self,
+        run: Run,
+        pipeline: YamlPipeline,
+        parameters: Mapping[str, Json],
+        place: Place,
+        runner: Runner,
+        limits: Resources,
     ) -> None:
         self._run = run
         self._pipeline = pipeline
@@ -117,6 +128,11 @@ class YamlTasks:
         self._uuids = [str(uuid.uuid4()) for _ in pipeline.tasks]
         self.runs = tuple(TaskRun(task.id if task.container else "") for task in pipeline.tasks)
         self.policies = tuple(map(_policy, pipeline.tasks))
+        self.budget = Budget(limits)
+        self.requests = [
+            limits.request(task.container.limits.asked(), task.id) if task.container else None
+            for task in pipeline.tasks
+        ]
 
     def connect(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -180,7 +196,10 @@ class YamlTasks:
         for made in (outputs, work / "tmp", uri):
             made.mkdir(parents=True, exist_ok=True)
         args = _filled(container.args, self._executor_input(task, outputs, uri))
-        return Attempt((number, attempt), task.id, container, args, work, outputs, uri)
+        request = self.requests[number]
+        threads = 0 if request is None else request.threads
+        devices = self.budget.devices(number)
+        return Attempt((number, attempt), task.id, container, args, work, outputs, uri, devices, threads)
 
     def _executor_input(self, task: YamlTask, outputs: Path, artifacts: Path) -> str:
         sees = self._runner.sees

@@ -230,6 +230,7 @@ class Conductor:
 
     def _finished(self, lane: Lane, finished: Finished) -> None:
         state = self._state
+        state.schedule.rest(finished.number)
         brief = state.briefs[finished.number]
         state.crew.speeds.add(brief.node, finished.duration_s)
         kept: list[tuple[Key, int]] = []
@@ -267,6 +268,7 @@ class Conductor:
         again = state.growing.pop(task, None) is None
         wait_s = state.ledger.retried(task, failed.line, failed.duration_s, again=again)
         if wait_s is not None:
+            state.schedule.rest(task)
             self._clock.after(wait_s, lambda: state.schedule.put_back(task))
             return
         called_by = state.briefs.called_by(task)

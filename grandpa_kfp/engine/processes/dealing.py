@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from .. import environment, numeric
 from . import specs
+from .briefs import Brief
 from .channel import MOST_DESCRIPTORS
 from .hands import Chunk, Hand, Lane
 from .holdings import wanted
@@ -52,7 +55,7 @@ class Dealer:
         node = self._state.briefs[task].node
         most = speeds.at_once(node)
         tasks = [task]
-        if most == 1 or self._state.ledger.policies[task].timeout_s or task in self._state.growing:
+        if most == 1 or not self._may_join(task):
             return Chunk(tasks)
         fair = -(-(schedule.count_ready() + 1) // (2 * self._state.crew.processes * self._state.crew.threads))
         met: dict[int, int] = {}
@@ -80,7 +83,12 @@ class Dealer:
 
     def _may_join(self, task: int) -> bool:
         tiny = self._state.crew.speeds.is_tiny(self._state.briefs[task].node)
-        return tiny and task not in self._state.growing and not self._state.ledger.policies[task].timeout_s
+        return (
+            tiny
+            and task not in self._state.growing
+            and not self._state.ledger.policies[task].timeout_s
+            and not self._state.schedule.asks(task)
+        )
 
     def send(self, lane: Lane, chunk: Chunk) -> None:
         """The lane runs the chunk after what it has been given before."""
@@ -112,10 +120,12 @@ class Dealer:
             return None
         for follower in self._state.schedule.followers(self._state.briefs.makers[key[0]]):
             if self._state.takes(follower, key):
-                single = (
-                    self._state.schedule.missing(follower) == 1 and not self._state.ledger.policies[follower].timeout_s
+                fits = (
+                    self._state.schedule.missing(follower) == 1
+                    and not self._state.ledger.policies[follower].timeout_s
+                    and self._state.schedule.admits(follower)
                 )
-                return follower if single else None
+                return follower if fits else None
         return None
 
     def _specs(self, hand: Hand, tasks: list[int]) -> list[specs.Spec]:
@@ -148,12 +158,23 @@ class Dealer:
                     self._wanted((brief.id, name), here, tasks[place + 1 : place + 2])
                     for name in brief.interface.outputs
                 ]),
-                brief.env,
+                self._env(task, brief),
                 brief.flags,
                 brief.secrets,
             )
             for place, (task, brief) in enumerate(zip(tasks, briefs, strict=True))
         ]  # fmt: skip
+
+    def _env(self, task: int, brief: Brief) -> environment.Setting | None:
+        """The variables that hold while the task runs: its own, and what shows it the part of the machine it holds."""
+        state = self._state
+        request = state.table.requests[task] if state.schedule.asks(task) else None
+        if request is None:
+            return brief.env
+        shown = state.budget.env(task)
+        if state.crew.threads == 1:  # for all tasks of a process at once
+            shown += numeric.setting(request.threads, os.environ)
+        return environment.merged(shown, brief.env) or None
 
     def _wanted(self, key: Key, here: dict[Key, int], following: list[int]) -> int:
         """The parent need not have what only the very next task reads, and once: it is lost with that one alone."""

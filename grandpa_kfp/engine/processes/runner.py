@@ -4,6 +4,7 @@ runs, and what the parent is told of it. `worker` calls it, on any of its lanes.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import os
 import pickle
@@ -21,7 +22,7 @@ from grandpa_kfp_runtime.contract import Interface
 from grandpa_kfp_runtime.logged.outputs import note_outputs
 from grandpa_kfp_runtime.task import call, perform, split_outputs
 
-from .. import environment
+from .. import environment, numeric
 from ..growth import Growth
 from . import segments, specs
 from .fragments import EMPTY, GATHER, Fragment, FragmentMaker
@@ -132,7 +133,8 @@ class Runner:
                 if spec.flags & specs.VERBOSE:
                     _print(spec, f"attempt {spec.attempt}", inputs)
                 load = loader.load if code is None else self._loading(key, code, loader)
-                outputs = self._base.copy().run(_perform, context, key, interface, inputs, load, self._grown)
+                with numeric.limited(spec.env) if spec.env else _AS_IT_IS:
+                    outputs = self._base.copy().run(_perform, context, key, interface, inputs, load, self._grown)
             if type(outputs) is _Grown:
                 return Grew(spec.number, started, time.perf_counter() - begun, *self._become(spec, outputs))
             if spec.flags & specs.VERBOSE:
@@ -280,6 +282,9 @@ class Runner:
         return Failed(
             spec.number, started, duration_s, type(told).__name__, one_line(error), str(told), _pickled(error)
         )
+
+
+_AS_IT_IS = contextlib.nullcontext()
 
 
 class _Grown:

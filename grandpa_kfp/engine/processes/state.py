@@ -9,6 +9,7 @@ from grandpa_kfp_runtime.errors import TaskError
 
 from ..growth import Growth, TaskTable
 from ..ledger import Ledger
+from ..resources import Budget
 from ..scheduler import Schedule
 from .briefs import Briefs
 from .crew import Crew
@@ -32,7 +33,8 @@ class Growing:
 
 @dataclass(slots=True)
 class State:
-    """growing: the tasks that have become others, and have not ended; stopped: nothing more is given out."""
+    """budget: who holds what of the machine, which the schedule sees to; growing: the tasks that have become others,
+    and have not ended; stopped: nothing more is given out."""
 
     crew: Crew
     table: TaskTable
@@ -40,6 +42,7 @@ class State:
     outputs: Outputs
     schedule: Schedule
     ledger: Ledger
+    budget: Budget
     growing: dict[int, Growing] = field(default_factory=dict)
     stopped: bool = False
 

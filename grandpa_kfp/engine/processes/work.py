@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +16,11 @@ from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.task import call as run_call
 from grandpa_kfp_runtime.values.handles import to_handle
 
+from .. import numeric
 from ..growth import AS_IT_IS, TaskTable
 from ..main_module import main_by_its_name, main_name
 from ..plan import Plan
+from ..resources import Budget, Limits
 from ..run import Run
 from ..scratch import Scratch
 from ..session import Lanes, OpenLanes, Settings, note
@@ -37,13 +38,16 @@ from .state import State
 
 @dataclass(frozen=True, slots=True)
 class ProcessSupplies:
-    """What a run has: its parameters, its code in this process, its folders, its store (None: not recorded)."""
+    """What a run has: its parameters, its code in this process, its folders, its store (None: not recorded), and what
+    its tasks may hold of the machine."""
 
     parameters: Mapping[str, Constant]
     code: Targets
     scratch: Scratch
     store: Store | None
     root: str
+    limits: Limits
+    budget: Budget
 
 
 class ProcessWork:
@@ -63,7 +67,7 @@ class ProcessWork:
         self._crew = crew
         self._supplies = supplies
         self._wanted = wanted
-        table = TaskTable(run, plan)
+        table = TaskTable(run, plan, supplies.limits)
         self._table = table
         self._outputs = Outputs(plan.uses, crew.memory)
         setting = Setting(
@@ -73,7 +77,7 @@ class ProcessWork:
             supplies.root,
             main_name(),
             max(_LEAST_WINDOW, 4 * crew.processes * crew.threads),
-            dict(os.environ),
+            numeric.environ(crew.processes * crew.threads),
         )
         self._briefs = Briefs(
             table,
@@ -83,13 +87,14 @@ class ProcessWork:
             supplies.scratch.spool,
             shares_store=isinstance(supplies.store, FileStore),
         )
-        self.runs, self.policies = table.runs, table.policies
+        self.runs, self.policies, self.requests = table.runs, table.policies, table.requests
 
     def lanes(self, settings: Settings) -> OpenLanes:
         """The conductor, for `session.conduct`."""
 
         def open_lanes(schedule: Any, ledger: Any, ready: Any) -> Lanes:
-            state = State(self._crew, self._table, self._briefs, self._outputs, schedule, ledger)
+            budget = self._supplies.budget
+            state = State(self._crew, self._table, self._briefs, self._outputs, schedule, ledger, budget)
             return Conductor(
                 state,
                 keep_going=settings.keep_going,
