@@ -29,8 +29,9 @@ from .dealing import Dealer
 from .deaths import Deaths
 from .exports import Exports
 from .growths import Growths
-from .hands import Chunk, Hand, Lane
+from .hands import Chunk, Hand, Lane, show
 from .parcels import KEPT, Key
+from .prints import Owner
 from .specs import Failed, Finished, Grew
 from .state import State
 
@@ -89,6 +90,8 @@ class Conductor:
 
     def close(self) -> None:
         self._selector.close()
+        for hand in self._state.crew.hands:
+            self._hear_prints(hand)
         self._state.crew.end_run()
 
     # --- giving out ----------------------------------------------------------------------------------
@@ -106,10 +109,11 @@ class Conductor:
             self._send(lane, self._dealer.chunk(task))
 
     def _send(self, lane: Lane, chunk: Chunk) -> None:
-        if not lane.chunks:
+        first = not lane.chunks
+        self._dealer.send(lane, chunk)
+        if first:
             lane.heard = time.monotonic()
             self._begin(chunk)
-        self._dealer.send(lane, chunk)
         if lane.hand.alone:
             self._deaths.limit(lane, chunk.tasks[0])
 
@@ -151,6 +155,9 @@ class Conductor:
             self._watch(hand)
         for key, events in self._selector.select(self._clock.wait_s(_HEAR_SIGNALS_EVERY_S)):
             hand = key.data
+            if key.fileobj is not hand:
+                self._hear_prints(hand)
+                continue
             if events & selectors.EVENT_WRITE:
                 hand.go_on()
             if events & selectors.EVENT_READ:
@@ -159,6 +166,7 @@ class Conductor:
                         self._hear(hand, message)
                 except Closed:
                     self._selector.unregister(hand)
+                    self._hear_prints(hand, last=True)
                     self._deaths.bury(hand)
         self._clock.ring()
 
@@ -168,12 +176,14 @@ class Conductor:
         known = self._selector.get_map().get(hand)
         if known is None:
             self._selector.register(hand, wanted, hand)
+            self._selector.register(hand.prints.ours, selectors.EVENT_READ, hand)
         elif known.events != wanted:
             self._selector.modify(hand, wanted, hand)
 
     def _hear(self, hand: Hand, message: tuple[Any, ...]) -> None:
         kind = message[0]
         if kind == specs.DONE:
+            self._hear_prints(hand, whole=True)  # what the tasks printed comes before their end
             self._done(hand, *message[1:])
         elif kind == specs.EXPORTED:
             self._exports.exported(*message[1:])
@@ -192,6 +202,27 @@ class Conductor:
         elif kind == specs.READY:
             hand.ready = True
             self._deaths.heard = time.monotonic()
+
+    def _hear_prints(self, hand: Hand, *, whole: bool = False, last: bool = False) -> None:
+        """What the worker has printed. whole: the beginning of a line too; last: the worker has ended."""
+        ledger, run_id, descriptor = self._state.ledger, self._state.briefs.setting.run_id, hand.prints.ours
+        for item in [*hand.prints.read(), *(hand.prints.rest() if whole or last else ())]:
+            owner = item.owner or self._only_task(hand)
+            if owner is None or owner.run_id != run_id:
+                show([item])
+            else:
+                ledger.printed(owner.task, owner.attempt, item.stream, item.text)
+        if last or (descriptor >= 0 and not hand.prints.is_open):
+            hand.prints.close()
+            with contextlib.suppress(KeyError, ValueError, RuntimeError):  # it may never have been waited for
+                self._selector.unregister(descriptor)
+
+    def _only_task(self, hand: Hand) -> Owner | None:
+        """The task that the worker is at, where it is at one alone."""
+        at = [lane.chunks[0].left[0] for lane in hand.lanes if lane.chunks and lane.chunks[0].left]
+        if len(at) != 1:
+            return None
+        return Owner(self._state.briefs.setting.run_id, at[0], self._state.ledger.runs[at[0]].attempts)
 
     def _done(
         self,

@@ -20,6 +20,7 @@ from grandpa_kfp_runtime.contract import Interface
 
 from . import segments, specs
 from .channel import Incoming, Message, Outgoing
+from .prints import Printed, Prints
 
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv.pop(1).splitlines(); "
@@ -82,6 +83,7 @@ class Hand:
         self.expired: specs.Failed | None = None
         board = segments.create(mmap.PAGESIZE)
         self.progress = mmap.mmap(board, mmap.PAGESIZE)
+        self.prints = Prints()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self.socket = ours
@@ -100,9 +102,12 @@ class Hand:
                 ],
                 pass_fds=[theirs.fileno(), board],
                 stdin=subprocess.DEVNULL,
+                stdout=self.prints.theirs,
+                stderr=self.prints.theirs,
                 start_new_session=True,
             )
         os.close(board)
+        self.prints.close_theirs()
         self.incoming = Incoming(ours)
         self._outgoing = Outgoing(ours)
         self.blocked = False
@@ -159,11 +164,22 @@ class Hand:
                 self.process.wait(_SECOND_S)
         self.kill()
         code = self.process.wait()
+        show([*self.prints.read(), *self.prints.rest()])
+        self.prints.close()
         self._outgoing.close()
         self.incoming.close()
         self.socket.close()
         self.progress.close()
         return code
+
+
+def show(printed: Sequence[Printed]) -> None:
+    """What a worker printed that is no task's."""
+    for item in printed:
+        if sys.stderr is not None:
+            with suppress(OSError, ValueError):  # closed: nobody is there to read it
+                sys.stderr.write(item.text)
+                sys.stderr.flush()
 
 
 def stop(hands: Sequence[Hand]) -> None:

@@ -28,6 +28,7 @@ from . import segments, specs
 from .fragments import EMPTY, GATHER, Fragment, FragmentMaker
 from .holdings import Holdings, read_stored
 from .parcels import HELD, PACKED, PLAIN, SEGMENT, STORED, Parcel, in_segment, unpacked
+from .prints import FramedOutput, Owner, Voice
 from .specs import Failed, Finished, Grew, Outcome, Setting, Spec
 from .teller import Teller
 
@@ -78,6 +79,7 @@ class Runner:
         self._fragments = FragmentMaker(self._parcel)
         self._opening = threading.Lock()
         self._teller = Teller()
+        self._prints = Voice()
         self._loader: Loader | None = None
         self._base = contextvars.copy_context()
         self._setting = Setting("", "", "", "", "", 0, {})
@@ -115,7 +117,10 @@ class Runner:
         """The task's end, of whatever kind. arrived: the segments that it reads, by number."""
         key, interface, code = self._interfaces[spec.interface]
         under_way.spec = spec
-        context = TaskContext(self._setting.run_id, spec.id, spec.attempt, open_log=lambda: self._open_log(spec))
+        output = FramedOutput(self._prints, Owner(self._setting.run_id, spec.number, spec.attempt))
+        context = TaskContext(
+            self._setting.run_id, spec.id, spec.attempt, open_log=lambda: self._open_log(spec), output=output
+        )
         inputs: dict[str, Any] = {}
         under_way.inputs = inputs
         if spec.env:
@@ -131,14 +136,14 @@ class Runner:
                 outputs: Any = _gathered(spec, interface, inputs, loader.load)
             else:
                 if spec.flags & specs.VERBOSE:
-                    _print(spec, f"attempt {spec.attempt}", inputs)
+                    output.write("stderr", _told(f"attempt {spec.attempt}", inputs))
                 load = loader.load if code is None else self._loading(key, code, loader)
                 with numeric.limited(spec.env) if spec.env else _AS_IT_IS:
                     outputs = self._base.copy().run(_perform, context, key, interface, inputs, load, self._grown)
             if type(outputs) is _Grown:
                 return Grew(spec.number, started, time.perf_counter() - begun, *self._become(spec, outputs))
             if spec.flags & specs.VERBOSE:
-                _print(spec, f"after {time.perf_counter() - begun:.3f} s", outputs)
+                output.write("stderr", _told(f"after {time.perf_counter() - begun:.3f} s", outputs))
             parcels, handles = self.holdings.publish(spec.id, outputs, spec.wanted)
             note_outputs(context.log, outputs, handles, {})
             logged = self._all_logged(spec, context)
@@ -151,6 +156,7 @@ class Runner:
                 environment.leave()
             under_way.spec = None
             under_way.inputs = {}
+            output.close()
             context.close()
 
     # --- what tasks become -----------------------------------------------------------------------------
@@ -330,8 +336,8 @@ def _pickled(error: BaseException) -> bytes:
     return data
 
 
-def _print(spec: Spec, when: str, values: dict[str, Any]) -> None:
+def _told(when: str, values: dict[str, Any]) -> str:
     from grandpa_kfp_runtime.values.summaries import summary
 
     listed = ", ".join(f"{name} = {summary(value)}" for name, value in values.items()) or "nothing"
-    print(f"{spec.id}: {when}: {listed}", file=sys.stderr)
+    return f"{when}: {listed}\n"

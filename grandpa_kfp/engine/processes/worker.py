@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from grandpa_kfp_runtime.errors import TaskTimeout
+from grandpa_kfp_runtime.printed.stand_in import put_in_place
 
 from . import segments, specs
 from .channel import Closed, Incoming, Voice
@@ -44,6 +45,9 @@ def main() -> None:
     folder, lanes = sys.argv[3], int(sys.argv[4])
     sys.argv = [""]
     os.register_at_fork(after_in_child=sock.close)  # a task's own child keeps nobody waiting for our end
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    put_in_place()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears of Ctrl-C, and decides
     Worker(sock, progress, folder, lanes).serve()
 
