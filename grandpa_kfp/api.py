@@ -27,6 +27,7 @@ def run(
     processes: int | str | Crew = 0,
     threads: int | None = None,
     memory: str | int | None = None,
+    limits: Mapping[str, Any] | None = None,
     store: Store | str | Path | None = None,
     keep_going: bool = False,
     cancel: CancelToken | None = None,
@@ -43,7 +44,9 @@ def run(
     params: values of its parameters by name. processes: worker processes at most, "auto" for one a core; 0:
     nodes run on threads of this process. threads: tasks at once, by default the number of cores and four;
     with worker processes those of each, by default one. memory: bytes, or a text such as "4Gi", of shared
-    memory for values between workers, by default half of the machine's; more goes to disk. store: a folder,
+    memory for values between workers, by default half of the machine's; more goes to disk. limits: how much of
+    `cpu`, `memory`, `gpu`, and of tokens (`uses=`) by name, running tasks may hold together, as in
+    `{"cpu": 8, "memory": "16Gi", "gpu": 1, "licence": 2}`; by default what the machine has. store: a folder,
     `memory:` or `s3://bucket/prefix?endpoint=...` for the recorded values, by default `.grandpa/store`.
     keep_going: after a failure go on with what does not depend on it. cancel: a `CancelToken`, which stops the
     run from another thread or a callback. record: keep graph, events, times and
@@ -91,8 +94,10 @@ def run(
             listeners=(*getattr(workflow, "callbacks", ()), *((on_event,) if on_event is not None else ()), *listeners),
             threads=threads,
             crew=crew,
+            limits=limits,
             keep_going=keep_going,
             cancel=cancel,
+            on_failure=getattr(workflow, "on_failure", None),
             record=record,
             root=Path(root) if root is not None else _root_of(workflow),
         )

@@ -47,6 +47,13 @@ Examples:
     "--memory", metavar="SIZE", help="Shared memory for values between processes, such as 4Gi; more goes to disk."
 )
 @click.option(
+    "--limit",
+    "limits",
+    metavar="NAME=AMOUNT",
+    multiple=True,
+    help="What running tasks may hold together: cpu=8, memory=16Gi, gpu=1, or tokens of uses=, as licence=2.",
+)
+@click.option(
     "--engine",
     type=click.Choice(["threads", "subprocess", "docker"]),
     help="Threads of this process; for a YAML a process a task (the default), or a container a task.",
@@ -124,6 +131,7 @@ def _run_graph(source: Source, launched: Launched | None, options: dict[str, Any
             processes=_processes(settings.get("processes")),
             threads=settings.get("threads"),
             memory=settings.get("memory"),
+            limits=_limits(settings, options["limits"]),
             store=settings.get("local_store"),
             keep_going=settings.get("keep_going"),
             record=settings.get("record"),
@@ -151,6 +159,7 @@ def _run_yaml(source: Source, options: dict[str, Any]) -> Run:
             store=settings.get("local_store"),
             listeners=(listener,),
             parallelism=settings.get("threads"),
+            limits=_limits(settings, options["limits"]),
             keep_going=settings.get("keep_going"),
             root=_root(source.file),
             engine=options["engine"] or "subprocess",
@@ -163,6 +172,13 @@ def _settings(source: Source, workflow: Any, options: dict[str, Any]) -> Setting
 
     given = {name: options[name] for name in ("processes", "threads", "memory", "keep_going", "record")}
     return settings_of(source, workflow, options["profile"], {**given, "local_store": options["store"]})
+
+
+def _limits(settings: Settings, pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Those of the configuration, and over them what the command line says, name by name."""
+    from .servers import pairs_of
+
+    return {**settings.get("limits"), **pairs_of("--limit", pairs, "NAME=AMOUNT")}
 
 
 def _processes(asked: int | str) -> int | str:

@@ -144,10 +144,15 @@ def _asked() -> str:
 
 def tags_of(pairs: tuple[str, ...]) -> dict[str, str]:
     """The tags of `--tag NAME=VALUE`. Raises UsageError."""
-    tags = {}
+    return pairs_of("--tag", pairs, "NAME=VALUE")
+
+
+def pairs_of(option: str, pairs: tuple[str, ...], form: str) -> dict[str, str]:
+    """What an option that may be given several times says, by name. Raises UsageError."""
+    found = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.strip():
-            raise click.UsageError(f"--tag {pair}: write it as --tag NAME=VALUE")
-        tags[name.strip()] = value.strip()
-    return tags
+            raise click.UsageError(f"{option} {pair}: write it as {option} {form}")
+        found[name.strip()] = value.strip()
+    return found

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from grandpa_kfp_compiler.kfp.options import CODE_MODES, DEFAULT_SECRET, DEFAULT_STORE
 
-Kind = Literal["text", "number", "amount", "switch", "list", "table"]
+Kind = Literal["text", "number", "amount", "switch", "list", "table", "amounts"]
 Place = Literal["project", "profile", "workflow"]
 EVERYWHERE: tuple[Place, ...] = ("project", "profile", "workflow")
 _KINDS: dict[Kind, tuple[tuple[type, ...], str]] = {
@@ -20,6 +20,7 @@ _KINDS: dict[Kind, tuple[tuple[type, ...], str]] = {
     "switch": ((bool,), "true or false"),
     "list": ((list,), "a list of texts"),
     "table": ((dict,), "a table of texts"),
+    "amounts": ((dict,), "a table of numbers and texts"),
 }
 
 
@@ -55,8 +56,9 @@ class Key:
         if type(value) not in kinds:
             return f"must be {told}, but is {kind_of(value)}"
         items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        held: tuple[type, ...] = (int, float, str) if self.kind == "amounts" else (str,)
         for item in items:
-            if not isinstance(item, str):
+            if type(item) not in held:
                 return f"must be {told}, but holds {kind_of(item)}"
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(self.choices)}, not {value!r}"
@@ -82,7 +84,7 @@ class Key:
                 raise ValueError("must be true or false")
         elif self.kind == "list":
             value = [item.strip() for item in text.split(",") if item.strip()]
-        elif self.kind == "table":
+        elif self.kind in ("table", "amounts"):
             pairs = [item.partition("=") for item in text.split(",") if item.strip()]
             if not all(equals for _, equals, _ in pairs):
                 raise ValueError("must be NAME=VALUE,NAME=VALUE")
@@ -135,6 +137,7 @@ _ALL = (
     Key("processes", "amount", "worker processes of a run on this machine: a number, or auto for one a core", 0),
     Key("threads", "number", "tasks at once in a run on this machine", told="cores and four", least=1),
     Key("memory", "amount", "shared memory for values between worker processes", told="half of the machine's"),
+    Key("limits", "amounts", "what running tasks on this machine may hold together", {}, told="what the machine has"),
     Key("local_store", "text", "where values of a run on this machine go", told=".grandpa/store"),
     Key("keep_going", "switch", "after a failure go on with what does not depend on it", False),
     Key("record", "switch", "keep a record of each run on this machine in .grandpa/", True),

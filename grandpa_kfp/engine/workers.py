@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from grandpa_kfp_runtime.errors import ParameterError
+
+from .machine import whole_cores
 
 if TYPE_CHECKING:
     from .processes.crew import Crew
@@ -24,7 +25,7 @@ def workers(processes: int | str, threads: int | None, memory: str | int | None)
     >>> workers(0, 4, None) is None
     True
     """
-    count = _cores() if processes == AUTO else processes
+    count = whole_cores() if processes == AUTO else processes
     _check("processes", count, 0, f" or {AUTO!r}")
     if threads is not None:
         _check("threads", threads, 1)
@@ -49,11 +50,6 @@ def own_or_given(processes: int | str | Crew, threads: int | None, memory: str |
     finally:
         if crew is not None:
             crew.close()
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(name: str, value: object, least: int, more: str = "") -> None:

@@ -77,6 +77,7 @@ def test_whatever_is_given_is_read_refused_or_told_and_never_a_defect(name: str)
          "kubernetes has no secretKey in secretAsEnv[0].keyToEnv[0]"),
         ({"kubernetes": {"enabledSharedMemory": {"size": "much"}}}, "kubernetes must have a size such as '1Gi' as "
          "enabledSharedMemory.size, but has 'much'"),
+        ({"uses": {"gpu": 1}}, "uses holds 'gpu', which is an option of its own: write gpu=1"),
         ({"uses": {"licence": 0}}, "uses must hold whole numbers from 1 on, but the value of licence is 0"),
         ({"backoff_factor": 0.5}, "backoff_factor must be a number from 1 to 100, but is 0.5"),
     ],
@@ -93,7 +94,7 @@ def test_what_is_kept_by_name_is_merged_by_name() -> None:
     base = options(
         {
             "volumes": {"/a": {"pvc": "a"}, "/b": {"pvc": "b"}}, "labels": {"x": "1"}, "tolerations": ["a"],
-            "kubernetes": {"imagePullPolicy": "Never", "securityContext": {"runAsUser": 1}}, "uses": {"gpu": 1},
+            "kubernetes": {"imagePullPolicy": "Never", "securityContext": {"runAsUser": 1}}, "uses": {"seats": 1},
         }
     )  # fmt: skip
     mine = options(
@@ -105,7 +106,7 @@ def test_what_is_kept_by_name_is_merged_by_name() -> None:
     assert mine.over(base) == options(
         {
             "volumes": {"/a": {"pvc": "a"}, "/b": {"pvc": "mine"}}, "labels": {"x": "2", "y": "3"},
-            "tolerations": ["b"], "uses": {"gpu": 1, "licence": 2},
+            "tolerations": ["b"], "uses": {"seats": 1, "licence": 2},
             "kubernetes": {"imagePullPolicy": "Always", "securityContext": {"runAsUser": 1}},
         }
     )  # fmt: skip

@@ -82,6 +82,8 @@ def _whole(name: str, value: Any) -> int:
 def _token_mistakes(name: str, count: Any) -> Iterator[str]:
     if not is_text(name):
         yield f"holds {name!r}, which is no name of a resource"
+    elif name in ("cpu", "memory", "gpu"):
+        yield f"holds {name!r}, which is an option of its own: write {name}={count!r}"
     if type(count) is not int or count < 1:
         yield f"must hold whole numbers from 1 on, but the value of {name} is {count!r}"
 

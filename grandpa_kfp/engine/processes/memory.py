@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..machine import memory_bytes
 from . import segments
 
 _KEEP_FOR_REUSE = 0.25
@@ -140,8 +141,4 @@ def default_limit_bytes() -> int:
     >>> default_limit_bytes() > 0
     True
     """
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):
-            total = min(total, int(Path(name).read_text(encoding="ascii")))
-    return total // 2
+    return memory_bytes() // 2
