@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from grandpa_kfp_runtime.errors import TaskError as TaskError
     from grandpa_kfp_runtime.errors import TaskTimeout as TaskTimeout
     from grandpa_kfp_runtime.errors import TraceError as TraceError
+    from grandpa_kfp_runtime.failure_info import FailureInfo as FailureInfo
     from grandpa_kfp_runtime.logged.kinds import ClassificationMetrics as ClassificationMetrics
     from grandpa_kfp_runtime.logged.kinds import Figure as Figure
     from grandpa_kfp_runtime.logged.kinds import Html as Html
@@ -79,6 +80,7 @@ _HOMES = {
     "CancelToken": "grandpa_kfp.engine.cancelling",
     "Component": "grandpa_kfp.authoring.components",
     "Executor": "grandpa_kfp.tasks",
+    "FailureInfo": "grandpa_kfp_runtime.failure_info",
     "File": "grandpa_kfp_runtime.values.files",
     "GeneratorNode": "grandpa_kfp.authoring.generators",
     "Node": "grandpa_kfp.authoring.nodes",

@@ -98,6 +98,7 @@ def run(
             keep_going=keep_going,
             cancel=cancel,
             on_failure=getattr(workflow, "on_failure", None),
+            on_failure=getattr(workflow, "on_failure", None),
             record=record,
             root=Path(root) if root is not None else _root_of(workflow),
         )

@@ -37,6 +37,9 @@ from .tracing import Tracer
 from .where import here, of_code
 from .workflow_classes import function_of_class
 
+if typing.TYPE_CHECKING:
+    from grandpa_kfp_runtime.failure_info import FailureInfo
+
 P = ParamSpec("P")
 R = TypeVar("R")
 _NO_DEFAULT = inspect.Parameter.empty
@@ -86,7 +89,8 @@ class WorkflowParameter:
 class WorkflowFunction(Generic[P, R]):
     """A workflow. `trace(workflow)` gives its graph; `workflow(a=4)` a Ref with `.resolve()` and `.run()`.
 
-    options: for every task in it; callbacks: told of each event of a run.
+    options: for every task in it; callbacks: told of each event of a run; on_failure: the node that is called when
+    a run has failed.
     """
 
     __grandpa_traced__ = "workflow"
@@ -99,12 +103,14 @@ class WorkflowFunction(Generic[P, R]):
         options: Options = NO_OPTIONS,
         callbacks: tuple[Subscriber, ...] = (),
         *,
+        on_failure: FunctionNode[..., Any] | None = None,
         documented: Any = None,
     ) -> None:
         self._function = function
         self.name = name
         self.options = options
         self.callbacks = callbacks
+        self.on_failure = on_failure
         self._parameters: tuple[WorkflowParameter, ...] | None = None
         self._signature: inspect.Signature | None = None
         self._documented = documented or function
@@ -306,12 +312,19 @@ def _name_of_traced(target: FunctionNode[..., Any] | ComponentFunction[..., Any]
 class WorkflowDecorator:
     """`@Workflow(...)` before it meets its function or class."""
 
-    __slots__ = ("_callbacks", "_name", "_options")
+    __slots__ = ("_callbacks", "_name", "_on_failure", "_options")
 
-    def __init__(self, name: str | None, options: Options, callbacks: tuple[Subscriber, ...]) -> None:
+    def __init__(
+        self,
+        name: str | None,
+        options: Options,
+        callbacks: tuple[Subscriber, ...],
+        on_failure: FunctionNode[..., Any] | None,
+    ) -> None:
         self._name = name
         self._options = options
         self._callbacks = callbacks
+        self._on_failure = on_failure
 
     def __call__(self, target: Callable[P, R], /) -> WorkflowFunction[P, R]:
         if hasattr(target, "__grandpa_traced__") or hasattr(target, "__grandpa_node__") or not callable(target):
@@ -319,8 +332,13 @@ class WorkflowDecorator:
         name = name_of(target, self._name, kind="the workflow")
         if isinstance(target, type):
             function = typing.cast("Callable[P, R]", function_of_class(target))
-            return WorkflowFunction(function, name, self._options, self._callbacks, documented=target)
-        return WorkflowFunction(target, name, self._options, self._callbacks)
+            return self._made(function, name, target)
+        return self._made(target, name, None)
+
+    def _made(self, function: Callable[P, R], name: str, documented: Any) -> WorkflowFunction[P, R]:
+        return WorkflowFunction(
+            function, name, self._options, self._callbacks, on_failure=self._on_failure, documented=documented
+        )
 
 
 @overload
@@ -334,6 +352,7 @@ def Workflow(
     env: dict[str, str] | None = None,
     defaults: dict[str, Any] | None = None,
     callbacks: Sequence[Subscriber] = (),
+    on_failure: Callable[[FailureInfo], Any] | None = None,
 ) -> WorkflowDecorator: ...
 def Workflow(
     target: Any = None,
@@ -343,12 +362,14 @@ def Workflow(
     env: dict[str, str] | None = None,
     defaults: dict[str, Any] | None = None,
     callbacks: Any = (),
+    on_failure: Any = None,
 ) -> Any:
     """Marks a workflow: `@Workflow`, `@Workflow("name")`, `@Workflow(env={...}, defaults={"retries": 2})`.
 
     name: the pipeline's name, by default the function's; env: environment variables of every task;
     defaults: any of a node's options, for every task (a node's own come first); callbacks: told of each event
-    of a run, functions or objects with methods such as `on_task_finished` (docs/events.md).
+    of a run, functions or objects with methods such as `on_task_finished` (docs/events.md);
+    on_failure: a node that is called once, with a `FailureInfo`, when a run on this machine has failed.
     Raises TraceError for an unknown option or a value that cannot be.
 
     >>> from grandpa_kfp import Node
@@ -378,5 +399,15 @@ def Workflow(
             as_listener(subscriber)
     except TypeError as error:
         raise TraceError(f"{here()}: callbacks of {of}: {error}") from None
-    decorator = WorkflowDecorator(name, options, calls)
+    decorator = WorkflowDecorator(name, options, calls, _read_handler(on_failure, of))
     return decorator if target is None else decorator(target)
+
+
+def _read_handler(handler: Any, of: str) -> FunctionNode[..., Any] | None:
+    """The node of `on_failure`. Raises TraceError for what is none, or does not take one argument."""
+    if handler is None:
+        return None
+    if not isinstance(handler, FunctionNode):
+        raise TraceError(f"{here()}: on_failure of {of} must be a node that takes a FailureInfo, but is {handler!r}")
+    handler._definition.check(f"on_failure of {of}", "", 1, ())
+    return handler

@@ -18,6 +18,7 @@ from grandpa_kfp_runtime.printed.stand_in import captured
 from grandpa_kfp_runtime.stores import Store, check_reachable, open_store
 from grandpa_kfp_runtime.stores.file import FileStore
 
+from .at_end import OnFailure
 from .cancelling import CancelToken
 from .events import Subscriber, as_listener
 from .flatten import flatten
@@ -53,6 +54,7 @@ def execute(
     limits: Mapping[str, Any] | None = None,
     keep_going: bool = False,
     cancel: CancelToken | None = None,
+    on_failure: Any = None,
     record: bool = True,
     root: Path | None = None,
 ) -> Run:
@@ -65,8 +67,9 @@ def execute(
     values of a recorded run go, by default `.grandpa/store`. listeners: told of each event. threads: how
     many tasks run at once. crew: worker processes, which then run every task. limits: what
     running tasks may hold together of `cpu`, `memory`, `gpu` and of tokens, by name. keep_going: after a failure go
-    on with what does not depend on it. cancel: stops the run when somebody calls its `cancel`. record: write `.grandpa/runs/<id>/`; without it the run leaves nothing
-    behind. root: the folder of `.grandpa`.
+    on with what does not depend on it. cancel: stops the run when somebody calls its `cancel`.
+    on_failure: a node that is called with a FailureInfo when the run has failed. record: write
+    `.grandpa/runs/<id>/`; without it the run leaves nothing behind. root: the folder of `.grandpa`.
 
     Raises TaskError (the report of the first failure; `run` is how far it came), RunCancelled, ParameterError,
     GraphError, and StoreError for a `store` that cannot be used. Running tasks are ended at the first failure, by
@@ -109,6 +112,9 @@ def execute(
         kept_in = opened if record else None
         folder = str(root or Path.cwd())
         settings = Settings(threads or default_lanes(), keep_going, cancel=cancel, listeners=heard)
+        if on_failure is not None:
+            given_parameters = {name: item.value for name, item in bound.items() if item.handle is None}
+            settings = replace(settings, at_end=(OnFailure(on_failure, given_parameters, crew, root),))
         budget = Budget(counted)
         work: GraphTasks | ProcessWork
         if crew is None:

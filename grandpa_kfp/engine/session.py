@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from grandpa_kfp_runtime.errors import GrandpaError, RunCancelled, TaskError
 
+from .at_end import AtEnd
 from .attempts import Body
-from .cancelling import CancelToken
+from .cancelling import CancelToken, deaf_to_ctrl_c
 from .echo import echo
 from .events import Journal, RunFinished, RunStarted, Subscriber, TaskDropped, TaskFailed, TaskQueued
 from .lanes import ThreadLanes
@@ -29,6 +31,7 @@ from .scheduler import Schedule
 _LOG = logging.getLogger("grandpa_kfp.engine")
 _LISTENERS_MAY_TAKE_S = 10.0
 _AFTER_CTRL_C_S = 0.5
+_MOST_SUMMED_UP = 20
 
 
 class Work(Protocol):
@@ -88,12 +91,14 @@ class Tasks:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to run: lanes (tasks at once), keep_going after a failure, listeners of events, a token to cancel by."""
+    """How to run: lanes (tasks at once), keep_going after a failure, listeners of events, a token to cancel by, and
+    what runs at the end."""
 
     lanes: int
     keep_going: bool = False
     listeners: tuple[Subscriber, ...] = ()
     cancel: CancelToken | None = None
+    at_end: tuple[AtEnd, ...] = ()
 
 
 def on_threads(work: ThreadWork, settings: Settings) -> OpenLanes:
@@ -144,19 +149,39 @@ def conduct(
             caught.run = run
         raise
     finally:
-        lanes.stop()
-        ledger.close()
-        lanes.close()
-        work.close()
-        run.duration_s = time.perf_counter() - begun
-        _settle(tasks.runs, lanes.lost, journal)
-        if journal.active:
-            text = "" if error is None else str(error) or type(error).__name__
-            journal.tell(RunFinished(time.time(), run.id, run.state, run.duration_s, text))
-        journal.close(_LISTENERS_MAY_TAKE_S if error is None or isinstance(error, GrandpaError) else _AFTER_CTRL_C_S)
-        if record is not None:
-            record.finish(outputs)
+        try:
+            lanes.stop()
+            ledger.close()
+            lanes.close()
+            work.close()
+        finally:  # even when Ctrl-C has come again meanwhile
+            with deaf_to_ctrl_c() if run.state == "stopped" else nullcontext():
+                run.duration_s = time.perf_counter() - begun
+                _settle(tasks.runs, lanes.lost, journal)
+                try:
+                    _run_at_end(settings.at_end, run, error, journal)
+                finally:
+                    _leave(run, error, journal)
+                    if record is not None:
+                        record.finish(outputs)
     return run
+
+
+def _run_at_end(at_end: Sequence[AtEnd], run: Run, error: BaseException | None, journal: Journal) -> None:
+    """What runs once after all tasks. Its failure is told behind the run's own."""
+    for each in at_end:
+        problem = each(run, error, journal.tell)
+        if problem and isinstance(error, TaskError):
+            error.args = (f"{error}\n\n{problem}",)
+        elif problem:
+            note(run, problem)
+
+
+def _leave(run: Run, error: BaseException | None, journal: Journal) -> None:
+    if journal.active:
+        text = "" if error is None else str(error) or type(error).__name__
+        journal.tell(RunFinished(time.time(), run.id, run.state, run.duration_s, text))
+    journal.close(_LISTENERS_MAY_TAKE_S if error is None or isinstance(error, GrandpaError) else _AFTER_CTRL_C_S)
 
 
 def note(run: Run, text: str) -> None:
@@ -195,7 +220,10 @@ def _first_of(errors: Sequence[TaskError], run: Run) -> TaskError:
     first = errors[0]
     if len(errors) == 1:
         return first
-    others = ", ".join(error.task for error in errors[1:11]) + (", ..." if len(errors) > 11 else "")
-    error = type(first)(f"{first}\n{len(errors) - 1} more failed: {others}", task=first.task)
+    lines = [f"  {error.task}: {run.tasks[error.task].error}" for error in errors[1 : _MOST_SUMMED_UP + 1]]
+    if len(errors) > _MOST_SUMMED_UP + 1:
+        lines.append(f"  and {len(errors) - _MOST_SUMMED_UP - 1:,} more")
+    text = "\n".join((f"{first}\n\n{len(errors) - 1:,} more failed:", *lines))
+    error = type(first)(text, task=first.task)
     error.__cause__ = first.__cause__
     return error

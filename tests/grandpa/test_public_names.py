@@ -12,7 +12,7 @@ import grandpa_kfp
 
 NAMES = [
     "CancelToken", "ClassificationMetrics", "CodecError", "CompileError", "Component", "ConfigError", "ContainerError", "DeployError",
-    "Executor", "Figure", "File", "GeneratorNode", "GrandpaError", "GraphError", "Html", "LoadError", "Markdown",
+    "Executor", "FailureInfo", "Figure", "File", "GeneratorNode", "GrandpaError", "GraphError", "Html", "LoadError", "Markdown",
     "Metrics", "Node", "ObjectCorrupt", "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "ProgressBar", "Ref",
     "RunCancelled", "Static", "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskNode",
     "TaskTimeout", "TemplateParser", "TraceError", "Workflow", "compile", "config_map_volume", "current", "deploy", "empty_dir",

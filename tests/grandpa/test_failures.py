@@ -1,0 +1,155 @@
+"""What follows on a failure: everything else, a summary, a handler, a fallback, the debugger; on threads and workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grandpa_kfp import FailureInfo, Node, RunCancelled, Static, TaskError, TraceError, Workflow, run
+from grandpa_kfp.engine.record import read_run
+
+both = pytest.mark.parametrize("processes", [0, 1])
+
+
+@Node
+def bad(x: int) -> int:
+    raise ValueError(f"no {x}")
+
+
+@Node
+def double(x: int) -> int:
+    return 2 * x
+
+
+@Node
+def write_down(folder: str, info: FailureInfo) -> None:
+    Path(folder, "told").write_text(f"{info.workflow} {info.task} {info.error} {dict(info.parameters)} {info.others}")
+    Path(folder, "report").write_text(info.traceback)
+
+
+@Node
+def to_folder(info: FailureInfo) -> str:
+    """A handler that calls another node."""
+    return write_down(info.parameters["folder"], info)
+
+
+@Node
+def broken_handler(info: FailureInfo) -> None:
+    raise KeyError("the mail server")
+
+
+# --- on_failure ----------------------------------------------------------------------------------
+
+
+@Workflow(on_failure=to_folder)
+def failing(folder: str, x: int = 7):
+    return [bad(x), bad(x + 1), double(x)]
+
+
+@both
+def test_the_handler_is_told_of_the_failure(processes: int, tmp_path: Path) -> None:
+    """Once, with run, task, error, report, parameters and the other failures; it is a task of the run."""
+    with pytest.raises(TaskError, match="ValueError: no 7") as caught:
+        run(failing, {"folder": str(tmp_path)}, processes=processes, keep_going=True, root=tmp_path)
+    parameters = {"folder": str(tmp_path), "x": 7}
+    assert (tmp_path / "told").read_text() == f"failing bad ValueError: no 7 {parameters} ('bad-2',)"
+    assert "raise ValueError" in (tmp_path / "report").read_text()
+    states = {name: task.state for name, task in caught.value.run.tasks.items()}
+    expected = {"bad": "failed", "bad-2": "failed", "double": "succeeded", "to_folder": "succeeded"}
+    assert {name: states[name] for name in expected} == expected
+    recorded = read_run(tmp_path)
+    assert recorded.state == "failed"
+    assert {name: recorded.tasks[name].state for name in expected} == expected
+
+
+@both
+def test_a_failing_handler_is_told_beside_the_first_failure(processes: int) -> None:
+    """The task's failure stays the error; the handler's stands behind it."""
+
+    @Workflow(on_failure=broken_handler)
+    def flow():
+        return bad(1)
+
+    with pytest.raises(TaskError) as caught:
+        run(flow, processes=processes, record=False)
+    first, _, second = str(caught.value).partition("The handler of its failure, on_failure=broken_handler, has failed")
+    assert "bad (" in first
+    assert "ValueError: no 1" in first
+    assert "the mail server" in second
+    assert caught.value.task == "bad"
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert caught.value.run.tasks["broken_handler"].state == "failed"
+
+
+def test_the_handler_does_not_run_when_nothing_failed(tmp_path: Path) -> None:
+    """Neither after success nor after a run that was stopped."""
+    from grandpa_kfp import CancelToken
+
+    @Workflow(on_failure=broken_handler)
+    def flow():
+        return double(1)
+
+    assert run(flow, record=False).value == 2
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(RunCancelled, match="^flow was cancelled$"):
+        run(flow, cancel=token, record=False)
+
+
+def test_a_handler_of_a_name_that_a_task_has() -> None:
+    """It gets a number, and both stand in the run."""
+
+    @Node
+    def bad(info: Any) -> None:
+        return None
+
+    @Workflow(on_failure=bad)
+    def flow():
+        return globals()["bad"](3)
+
+    with pytest.raises(TaskError) as caught:
+        run(flow, record=False)
+    assert {name: task.state for name, task in caught.value.run.tasks.items()} == {"bad": "failed", "bad-2": "succeeded"}
+
+
+def test_a_handler_must_be_a_node_of_one_argument() -> None:
+    """Both are told where the workflow is defined."""
+    with pytest.raises(TraceError, match=r"test_failures.py:\d+: on_failure of a workflow must be a node"):
+        Workflow(on_failure=print)
+
+    @Node
+    def two(a: int, b: int) -> None:
+        return None
+
+    with pytest.raises(TraceError, match="argument b is missing"):
+        Workflow(on_failure=two)
+
+
+# --- keep_going ----------------------------------------------------------------------------------
+
+
+@Node
+def grows(n: int) -> int:
+    return double(bad(n))
+
+
+@both
+def test_keep_going_sums_all_failures_up(processes: int) -> None:
+    """Each with its own line; growing tasks and maps among them, and what does not depend on them runs."""
+
+    @Workflow
+    def flow():
+        return [bad(1), grows(2), bad.map([3, 4]), double(double(5))]
+
+    with pytest.raises(TaskError) as caught:
+        run(flow, processes=processes, keep_going=True, record=False)
+    text = str(caught.value)
+    assert "3 more failed:" in text
+    for number in (1, 2, 3, 4):
+        assert f"ValueError: no {number}" in text
+    tasks = caught.value.run.tasks
+    assert tasks["double-2"].state == "succeeded"
+    assert tasks["grows"].state == "failed"
+    assert not {"waiting", "running"} & {task.state for task in tasks.values()}
