@@ -37,6 +37,7 @@ def run(
     targets: Sequence[str | TaskOutput] | None = None,
     given: Mapping[str | TaskOutput, Any] | None = None,
     order: Callable[[Call], float] | None = None,
+    pdb: bool = False,
     root: str | Path | None = None,
 ) -> Run:
     """Runs a workflow (or component, node, or Graph) on threads of this process, or on worker processes.
@@ -52,7 +53,8 @@ def run(
     run from another thread or a callback. record: keep graph, events, times and
     handles in `.grandpa/runs/`. on_event: told of each event, a function or an object with methods such as
     `on_task_finished` (docs/events.md); listeners: several such. targets, given, order: see
-    `engine.execute`. root: where `.grandpa` lies, by default the project's root.
+    `engine.execute`. pdb: after a failure open the debugger where the code failed. root: where `.grandpa` lies, by
+    default the project's root.
 
     Returns the `Run`: `.value`, `.tasks` by id, `.id`.
     Raises ParameterError, TraceError, GraphError before anything runs, and TaskError for the first task
@@ -71,12 +73,15 @@ def run(
     """
     from grandpa_kfp_compiler.graph import Graph
     from grandpa_kfp_compiler.verify import verified
+    from grandpa_kfp_runtime.errors import ParameterError, TaskError
 
     from .engine.execute import execute
     from .engine.workers import own_or_given
     from .loading import refuse_while_loading
 
     refuse_while_loading("run")
+    if pdb and processes:
+        raise ParameterError("pdb=True debugs in this process: leave out processes=")
     if isinstance(workflow, Graph):
         graph, parameters = workflow, params
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, Literal
 
 import click
@@ -61,11 +62,10 @@ def command(
             try:
                 value = chosen.replay(given, code=code)
             except TaskError as error:
-                if pdb and error.__cause__ is not None:
-                    from .debugging import post_mortem
+                if pdb:
+                    from ..debugging import debug
 
-                    click.echo(str(error), err=True)
-                    post_mortem(error.__cause__)
+                    debug(error, sys.stderr)  # standard output is for the task's value
                     raise click.exceptions.Exit(error.exit_code) from error
                 raise
             text = value_json(value) if as_json else value_line(value)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Examples:
   grandpa run pipeline.py -p a=4 -p names=x,y
   grandpa run pipeline.py:train --params params.yaml --processes auto
+  grandpa run pipeline.py --keep-going
+  grandpa run pipeline.py --pdb
   grandpa run pipeline.yaml --store s3://bucket/runs?endpoint=http://127.0.0.1:9000
   grandpa run pipeline.yaml --engine docker
 """,
@@ -62,6 +64,7 @@ Examples:
 @click.option(
     "--keep-going/--no-keep-going", default=None, help="After a failure go on with what does not depend on it."
 )
+@click.option("--pdb", is_flag=True, help="After a failure open the debugger where your code failed, in this process.")
 @click.option("--json", "as_json", is_flag=True, help="Print the value as JSON.")
 @click.option("--record/--no-record", default=None, help="Without: leave nothing in .grandpa/, no record, no values.")
 @click.pass_context
@@ -73,6 +76,8 @@ def command(ctx: click.Context, /, spec: str, **options: Any) -> None:
     standard output; progress, and what tasks print, go to standard error. Exit codes: 1 your file or
     parameters are wrong, 2 wrong usage, 3 a task failed.
     """
+    from grandpa_kfp_runtime.errors import TaskError
+
     from .failures import print_note
     from .progress import ended
     from .sources import source_of
@@ -81,7 +86,15 @@ def command(ctx: click.Context, /, spec: str, **options: Any) -> None:
     source = source_of(spec)
     _check(source, options)
     with output_to_stderr():
-        run = _run_yaml(source, options) if source.kind == "yaml" else _run_graph(source, ctx.obj, options)
+        try:
+            run = _run_yaml(source, options) if source.kind == "yaml" else _run_graph(source, ctx.obj, options)
+        except TaskError as error:
+            if not options["pdb"]:
+                raise
+            from ..debugging import debug
+
+            debug(error, sys.stderr)  # standard output is for the value
+            raise click.exceptions.Exit(error.exit_code) from error
         for note in run.notes:
             print_note(note)
         ended(run.name, sum(1 for task in run.tasks if task), run.duration_s, _shown(run.folder))
@@ -98,10 +111,17 @@ def _check(source: Source, options: dict[str, Any]) -> None:
             raise click.UsageError(
                 "each task of a compiled YAML is a process of its own: --threads says how many at once"
             )
+        if options["pdb"]:
+            raise click.UsageError(
+                f"each task of a compiled YAML is a process of its own, which --pdb cannot debug: run {source.stem}.py "
+                "with --pdb, or after this run `grandpa replay RUN TASK --pdb`"
+            )
         if options["record"] is False:
             raise click.UsageError(
                 "a compiled YAML passes values through .grandpa/, so --no-record cannot be had with it"
             )
+    elif options["pdb"] and options["processes"] not in (None, "0"):
+        raise click.UsageError("--pdb debugs in this process, so it cannot be had with --processes")
     elif options["engine"] in ("subprocess", "docker"):
         raise click.UsageError(
             f"--engine {options['engine']} runs a compiled YAML: grandpa compile {source.spec}, "
@@ -114,6 +134,7 @@ def _run_graph(source: Source, launched: Launched | None, options: dict[str, Any
 
     from ..api import run
     from .configured import parameters_in
+    from .failures import print_note
     from .parameters import as_workflow, given_parameters, of_target, place_of
     from .progress import progress
     from .sources import load
@@ -124,11 +145,13 @@ def _run_graph(source: Source, launched: Launched | None, options: dict[str, Any
     settings = _settings(source, workflow, options)
     configured = parameters_in(settings, source, known)
     params = given_parameters(known, options["pairs"], options["params_file"], place_of(workflow), configured)
+    if options["pdb"] and _processes(settings.get("processes")):
+        print_note("--pdb runs the tasks in this process, not in the worker processes that the configuration asks for")
     with progress() as listener:
         return run(
             workflow,
             params,
-            processes=_processes(settings.get("processes")),
+            processes=0 if options["pdb"] else _processes(settings.get("processes")),
             threads=settings.get("threads"),
             memory=settings.get("memory"),
             limits=_limits(settings, options["limits"]),

@@ -76,7 +76,7 @@ def test_a_token_stops_a_run_from_another_thread(processes: int, tmp_path: Path)
     token = CancelToken()
     canceller = cancel_when(tmp_path / "begun", token, "the user went home")
     begun = time.monotonic()
-    with pytest.raises(RunCancelled, match="^dozing was cancelled: the user went home$") as caught:
+    with pytest.raises(RunCancelled, match=r"^dozing was cancelled: the user went home$") as caught:
         run(dozing, {"folder": str(tmp_path)}, processes=processes, cancel=token, root=tmp_path)
     canceller.join()
     assert time.monotonic() - begun < LONG_S / 2
@@ -93,7 +93,7 @@ def test_a_cancelled_token_keeps_a_run_from_beginning(processes: int, tmp_path: 
     """No task starts."""
     token = CancelToken()
     token.cancel()
-    with pytest.raises(RunCancelled, match="^touch was cancelled$"):
+    with pytest.raises(RunCancelled, match=r"^touch was cancelled$"):
         run(touch, {"path": str(tmp_path / "never")}, processes=processes, cancel=token, record=False)
     assert not (tmp_path / "never").exists()
 

@@ -1,13 +1,16 @@
-"""What follows on a failure: everything else, a summary, a handler, a fallback, the debugger; on threads and workers."""
+"""What follows on a failure: everything else, a summary, a handler, a fallback, the debugger."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Project
 
-from grandpa_kfp import FailureInfo, Node, RunCancelled, Static, TaskError, TraceError, Workflow, run
+from grandpa_kfp import FailureInfo, Node, ParameterError, RunCancelled, TaskError, TraceError, Workflow, run
 from grandpa_kfp.engine.record import read_run
 
 both = pytest.mark.parametrize("processes", [0, 1])
@@ -45,7 +48,7 @@ def broken_handler(info: FailureInfo) -> None:
 
 @Workflow(on_failure=to_folder)
 def failing(folder: str, x: int = 7):
-    return [bad(x), bad(x + 1), double(x)]
+    return [bad(x), bad(8), double(x)]
 
 
 @both
@@ -94,7 +97,7 @@ def test_the_handler_does_not_run_when_nothing_failed(tmp_path: Path) -> None:
     assert run(flow, record=False).value == 2
     token = CancelToken()
     token.cancel()
-    with pytest.raises(RunCancelled, match="^flow was cancelled$"):
+    with pytest.raises(RunCancelled, match=r"^flow was cancelled$"):
         run(flow, cancel=token, record=False)
 
 
@@ -111,7 +114,10 @@ def test_a_handler_of_a_name_that_a_task_has() -> None:
 
     with pytest.raises(TaskError) as caught:
         run(flow, record=False)
-    assert {name: task.state for name, task in caught.value.run.tasks.items()} == {"bad": "failed", "bad-2": "succeeded"}
+    assert {name: task.state for name, task in caught.value.run.tasks.items()} == {
+        "bad": "failed",
+        "bad-2": "succeeded",
+    }
 
 
 def test_a_handler_must_be_a_node_of_one_argument() -> None:
@@ -153,3 +159,79 @@ def test_keep_going_sums_all_failures_up(processes: int) -> None:
     assert tasks["double-2"].state == "succeeded"
     assert tasks["grows"].state == "failed"
     assert not {"waiting", "running"} & {task.state for task in tasks.values()}
+
+
+# --- the debugger --------------------------------------------------------------------------------
+
+FLOW = """
+    @Node
+    def halve(numbers: list[int]) -> float:
+        middle = len(numbers) // 2
+        return numbers[middle] / 0
+
+
+    @Node
+    def slow() -> None:
+        import time
+        time.sleep(0.5)
+
+
+    @Workflow
+    def flow(n: int = 4):
+        return halve([1, 2, 3])
+
+
+    @Workflow
+    def too_slow():
+        return slow.options(timeout_s=0.05)()
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = Project(tmp_path)
+    made.flow(FLOW)
+    return made
+
+
+def test_pdb_opens_in_the_frame_that_failed(project: Project) -> None:
+    """Its variables are there; standard output stays empty, and the exit code is that of a failed task."""
+    ended = project.process("run", "flow.py:flow", "--pdb", typed="p middle + 41\nq\n")
+    assert ended.code == 3
+    assert ended.out == ""
+    assert "ZeroDivisionError" in ended.err
+    assert "-> return numbers[middle] / 0" in ended.err
+    assert "(Pdb) 42" in ended.err
+
+
+def test_pdb_after_a_timeout_has_no_frame(project: Project) -> None:
+    """Nothing of the user's raised it, which is said."""
+    ended = project.process("run", "flow.py:too_slow", "--pdb")
+    assert ended.code == 3
+    assert "timeout_s of 0.05 s" in ended.err
+    assert "no debugger: no line of yours raised this" in ended.err
+
+
+def test_pdb_and_worker_processes(project: Project) -> None:
+    """Asked for on the command line they exclude each other; the configuration's give way, with a note."""
+    assert project.grandpa("run", "flow.py:flow", "--pdb", "--processes", "2").code == 2
+    (project.folder / "grandpa.toml").write_text("processes = 2\n")
+    ended = project.process("run", "flow.py:flow", "--pdb", typed="p numbers\nq\n")
+    assert "note: --pdb runs the tasks in this process" in ended.err
+    assert "(Pdb) [1, 2, 3]" in ended.err
+    with pytest.raises(ParameterError, match="pdb=True debugs in this process"):
+        run(double, {"x": 1}, processes=1, pdb=True)
+
+
+def test_run_with_pdb_in_a_script(project: Project) -> None:
+    """The debugger, and after it the error."""
+    project.write(
+        "script.py", "from grandpa_kfp import run\nfrom flow import flow\nrun(flow, pdb=True, record=False)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=project.folder, input="p middle\nq\n", capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "(Pdb) 1" in ended.stdout
+    assert ended.returncode == 1
+    assert "TaskError" in ended.stderr
