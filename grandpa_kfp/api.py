@@ -89,24 +89,34 @@ def run(
 
         graph, parameters = trace(workflow, params or {}), None
     with own_or_given(processes, threads, memory) as crew:
-        return execute(
-            verified(graph),
-            parameters,
-            targets=targets,
-            given=given,
-            order=order,
-            store=store,
-            listeners=(*getattr(workflow, "callbacks", ()), *((on_event,) if on_event is not None else ()), *listeners),
-            threads=threads,
-            crew=crew,
-            limits=limits,
-            keep_going=keep_going,
-            cancel=cancel,
-            on_failure=getattr(workflow, "on_failure", None),
-            on_failure=getattr(workflow, "on_failure", None),
-            record=record,
-            root=Path(root) if root is not None else _root_of(workflow),
-        )
+        try:
+            return execute(
+                verified(graph),
+                parameters,
+                targets=targets,
+                given=given,
+                order=order,
+                store=store,
+                listeners=(
+                    *getattr(workflow, "callbacks", ()),
+                    *((on_event,) if on_event is not None else ()),
+                    *listeners,
+                ),
+                threads=threads,
+                crew=crew,
+                limits=limits,
+                keep_going=keep_going,
+                cancel=cancel,
+                on_failure=getattr(workflow, "on_failure", None),
+                record=record,
+                root=Path(root) if root is not None else _root_of(workflow),
+            )
+        except TaskError as error:
+            if pdb:
+                from .debugging import debug
+
+                debug(error)
+            raise
 
 
 def compile(

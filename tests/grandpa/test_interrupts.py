@@ -64,7 +64,7 @@ def interrupt(process: subprocess.Popen[str], started: int) -> tuple[float, str]
     """Ctrl-C once the nodes have started; seconds until the process has ended, and what it said."""
     assert process.stdout is not None
     for _ in range(started):
-        assert process.stdout.readline() == "started\n"
+        assert process.stdout.readline().endswith("started\n")
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
