@@ -1,4 +1,4 @@
-"""`grandpa logs`: what the tasks of a run printed; of a run on this machine, what failed in it."""
+"""`grandpa logs`: what the tasks of a run printed, on a server or on this machine."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _POLL_S = 2.0
 Examples:
   grandpa logs 3f2a                 every task of the run whose id begins so
   grandpa logs 3f2a train -f        one task, until it has ended
+  grandpa logs 20261121 train       of a run on this machine
 """,
 )
 @click.argument("run")
@@ -31,10 +32,11 @@ Examples:
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run, or the task, has ended.")
 @server_options
 def command(run: str, task: str | None, follow: bool, **options: Any) -> None:
-    """Print what the tasks of a run on the server printed.
+    """Print what the tasks of a run printed.
 
     RUN is its id, the beginning of one, or its name. With -f and no TASK: a line for each change of a task, and the
-    reports of those that fail. Of a run on this machine (`grandpa ps --local`): how each task went.
+    reports of those that fail. Of a run on this machine (`grandpa ps --local`): what TASK printed; without TASK how
+    each went, and what it printed.
     """
     if _is_local(run):
         _print_local(run, task)
@@ -93,15 +95,25 @@ def _is_local(run: str) -> bool:
 
 def _print_local(run_id: str, task: str | None) -> None:
     from ..drawing.words import seconds_text
+    from ..engine.echo import prefixed
+    from ..engine.printed_logs import printed_by
     from ..engine.record import read_run
 
     run = read_run(_root(), run_id)
     tasks = [item for item in run.tasks.values() if task in (None, item.id, item.name)]
     if not tasks:
         raise LoadError(f"run {run.id} has no task {task}; it has {', '.join(run.tasks) or 'none'}")
+    assert run.folder is not None
     for item in tasks:
-        click.echo(f"{item.id} {item.state}" + (f", {seconds_text(item.duration_s)}" if item.duration_s else ""))
-        if item.report:
+        told = f"{item.id} {item.state}" + (f", {seconds_text(item.duration_s)}" if item.duration_s else "")
+        printed = printed_by(run.folder, item.id)
+        if task is None:
+            click.echo(told)
+            printed = prefixed(item.id, printed) if printed else ""
+        elif not printed:
+            click.echo(f"{told}; it printed nothing", err=True)
+        click.echo(printed, nl=False)
+        if item.report and item.report not in printed:
             click.echo(item.report)
 
 

@@ -50,7 +50,7 @@ def run_pipeline_yaml(
     keep_going: bool = False,
     cancel: CancelToken | None = None,
     root: str | Path | None = None,
-    echo: Echo = to_stderr,
+    echo: Echo | None = None,
     engine: Literal["subprocess", "docker"] = "subprocess",
 ) -> Run:
     """Runs a pipeline that `grandpa compile` wrote, each task as a process of its own, and returns its `Run`.
@@ -59,7 +59,8 @@ def run_pipeline_yaml(
     Python value where the type travels as JSON text (a date, an enum). store: where values go, by default
     `.grandpa/store` below `root` (by default the current folder); the one in the file is not used.
     parallelism: processes at once. limits: what running tasks may hold together of `cpu`, `memory` and `gpu`.
-    cancel: stops the run when somebody calls its `cancel`. echo: takes each line that a task prints, by default to standard error.
+    cancel: stops the run when somebody calls its `cancel`. echo: takes each line that a task prints, which then is no
+    event.
     engine: `docker` runs each task in a container of its own image.
 
     Raises LoadError for a file that is not ours or was cut off, ParameterError, StoreError, ContainerError for
@@ -77,20 +78,21 @@ def run_pipeline_yaml(
     if engine == "docker":
         from .container_host import prepare
 
-        host = prepare(pipeline, opened, echo)
+        host = prepare(pipeline, opened, echo or to_stderr)
     record = Record.create(
-        run, folder, {"where": _where(source), "store": opened.location}, lambda text: note(run, text)
+        run, folder, {"where": _where(source), "store": opened.location}, lambda text: note(run, text), logs=False
     )
     record.add("pipeline.yaml", lambda: pipeline.text)
     scratch = Scratch()
     place = Place((run.folder or scratch.folder("run")).resolve(), opened)
     runner: Runner
+    shown = echo or (lambda task, line: work.printed(task, line))
     if host is None:
-        runner = Processes(opened, echo)
+        runner = Processes(opened, shown)
     else:
         from .containers import Containers
 
-        runner = Containers(run.id, place.folder, host, echo)
+        runner = Containers(run.id, place.folder, host, shown)
     work = Pods(YamlTasks(run, pipeline, bound, place, runner, counted), pipeline, place, scratch)
     waits_for = [task.after for task in pipeline.tasks]
     tasks = Tasks(work.runs, waits_for, work.policies, work.requests, work.budget)
@@ -175,7 +177,7 @@ class Pods:
         self._scratch = scratch
         self.runs, self.policies, self.requests, self.budget = tasks.runs, tasks.policies, tasks.requests, tasks.budget
         self.connect, self.run, self.publish, self.report = tasks.connect, tasks.run, tasks.publish, tasks.report
-        self.give_up, self.ended = tasks.give_up, tasks.ended
+        self.give_up, self.ended, self.printed = tasks.give_up, tasks.ended, tasks.printed
 
     def collect(self) -> tuple[Any, Mapping[str, str]]:
         handles = {

@@ -22,6 +22,7 @@ from grandpa_kfp_runtime.contract import EXECUTOR_INPUT
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError, TaskTimeout
 from grandpa_kfp_runtime.failure import BEGIN_MARKER, END_MARKER, format_report, reports_in
 from grandpa_kfp_runtime.logged.entries import Logged
+from grandpa_kfp_runtime.printed.task_output import TaskOutput
 from grandpa_kfp_runtime.stores import Store
 from grandpa_kfp_runtime.typespec import Json
 
@@ -125,6 +126,7 @@ class YamlTasks:
         self._place = place
         self._runner = runner
         self._texts: dict[tuple[int, str], str] = {}
+        self._printing: dict[str, TaskOutput] = {}
         self._uuids = [str(uuid.uuid4()) for _ in pipeline.tasks]
         self.runs = tuple(TaskRun(task.id if task.container else "") for task in pipeline.tasks)
         self.policies = tuple(map(_policy, pipeline.tasks))
@@ -137,14 +139,20 @@ class YamlTasks:
     def connect(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
+    def printed(self, task: str, line: str) -> None:
+        """The task under way has printed a line, to whichever of its streams."""
+        self._printing[task].write("stderr", f"{line}\n")
+
     def run(self, task: int, attempt: int) -> Mapping[str, str]:
         found = self._pipeline.tasks[task]
         if found.container is None:
             return {}
         ready = self._prepare(task, attempt, found, found.container)
+        output = self._printing[found.id] = self._ledger.output(task, attempt)
         try:
             ended = self._runner.run(ready)
         finally:
+            output.close()
             shutil.rmtree(ready.work / "tmp", ignore_errors=True)
         self._tell_logged(ready, "failure" if ended.how else "done")
         if ended.how:
