@@ -256,10 +256,18 @@ class Schedule:
         return lost
 
     def put_back(self, task: int) -> None:
-        """A running task is ready once more: another attempt. A reserved one waits again."""
+        """A running task is ready once more: another attempt. A reserved one waits again.
+
+        >>> schedule = Schedule([()])
+        >>> schedule.take(), schedule.add(0, [()], [0], left=1), schedule.take(), schedule.put_back(0), schedule.take()
+        (0, [1], 0, None, 0)
+        """
         self.running -= 1
         self._reserved.discard(task)
-        if not self._stopped and not self._missing[task]:
+        if task in self._grown:
+            if not self.is_lost(task):
+                self._go_on(task)
+        elif not self._stopped and not self._missing[task]:
             heappush(self._ready, self._key[task])
 
     def stop(self) -> None:

@@ -14,7 +14,6 @@ from grandpa_kfp_runtime.values.codecs import encode
 from grandpa_kfp_runtime.values.frames import plain
 from grandpa_kfp_runtime.values.objects import pack
 
-from ...authoring.bodies import path_text
 from .. import environment
 from ..growth import Growth, TaskTable
 from ..reports import Failing, failure
@@ -83,6 +82,11 @@ class Briefs:
         self._made[task] = replace(self[task], sources=())
         self._table.forget_inputs(task)
 
+    def resume(self, task: int, parts: int) -> None:
+        """The task's body runs again, for what comes after so many parts."""
+        brief = self[task]
+        self._made[task] = replace(brief, flags=brief.flags % specs.PARTS + parts * specs.PARTS)
+
     def gather(self, task: int, growth: Growth) -> None:
         """From now on the task is the making of its outputs from what it has become."""
         bound = gathering(growth.results, growth.outputs)
@@ -145,10 +149,9 @@ class Briefs:
                 sources.append(self._constant(constant, name))
         return tuple(sources)
 
-    def called_by(self, task: int) -> str:
-        """The tasks whose bodies led to it, in words; empty for a task of the graph."""
-        above = self._table.scopes[task].parent
-        return path_text(self._table.path(above)) if above >= 0 else ""
+    def way_to(self, task: int) -> str:
+        """How the run came to the task, for its report."""
+        return self._table.way_to(task)
 
     def _constant(self, constant: Constant, name: str) -> Parcel:
         """Encoded once, whoever reads it. Raises CodecError, calling it `name`."""

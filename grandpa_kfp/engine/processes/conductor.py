@@ -168,6 +168,7 @@ class Conductor:
                     self._selector.unregister(hand)
                     self._hear_prints(hand, last=True)
                     self._deaths.bury(hand)
+                    self._growths.lost_with(hand)
         self._clock.ring()
 
     def _watch(self, hand: Hand) -> None:
@@ -302,9 +303,9 @@ class Conductor:
             state.schedule.rest(task)
             self._clock.after(wait_s, lambda: state.schedule.put_back(task))
             return
-        called_by = state.briefs.called_by(task)
-        if called_by:
-            failed = failed._replace(report=f"{failed.report}\n\nCalled by: {called_by}")
+        way = state.briefs.way_to(task)
+        if way:
+            failed = failed._replace(report=f"{failed.report}\n\n{way}")
         state.ledger.failed(task, _error_of(failed, state.briefs[task].id))
         state.release(task)
         state.briefs.forget(task)

@@ -14,6 +14,8 @@ from .state import Ends, State
 
 _GIVE_UP_AFTER_S = 60.0
 """When workers have been killed while they started for so long, none will ever work."""
+_MOST_DEATHS = 10
+"""So many workers may end while they tell or make what a grown task has become; its body has run."""
 _LAST_WORD_S = 1.0
 """A worker whose task has run out of time may say where it is for so long."""
 
@@ -93,6 +95,11 @@ class Deaths:
         )
 
     def _killed(self, task: int, hand: Hand, how: str) -> None:
+        growing = self._state.growing.get(task)
+        if growing is not None and growing.deaths < _MOST_DEATHS:  # what it does by now are no user's effects
+            growing.deaths += 1
+            self._state.schedule.put_back(task)
+            return
         if self._state.ledger.runs[task].state != "running":
             self._state.ledger.begun(task)
         expired, hand.expired = hand.expired, None

@@ -23,14 +23,21 @@ class Growths:
         self._ends = ends
 
     def grew(self, hand: Hand, grew: Grew) -> None:
-        """A body has returned calls: its task goes on as them, and reads its inputs no more."""
+        """A body has returned calls: its task goes on as them, and reads its inputs no more when they are all known."""
         task = grew.number
         self._state.crew.speeds.add(self._state.briefs[task].node, grew.duration_s, grew=True)
-        growth = Growth(self._state.briefs[task].interface.outputs, iter(()), listed=grew.listed)
-        self._state.release(task)
-        self._state.briefs.forget_inputs(task)
-        self._state.growing[task] = Growing(growth, hand if grew.fragment.more else None)
-        self._extend(task, growth, grew.fragment)
+        if task not in self._state.growing:
+            growth = Growth(self._state.briefs[task].interface.outputs, iter(()), listed=grew.listed)
+            self._state.growing[task] = Growing(growth, hand)
+        self._take(hand, task, grew.fragment)
+
+    def _take(self, hand: Hand, task: int, fragment: Fragment) -> None:
+        growing = self._state.growing[task]
+        growing.hand = hand if fragment.more else None
+        if not fragment.more:
+            self._state.release(task)
+            self._state.briefs.forget_inputs(task)
+        self._extend(task, growing.growth, fragment)
 
     def _extend(self, task: int, growth: Growth, fragment: Fragment) -> None:
         growth.results.append(fragment.result)
@@ -48,15 +55,15 @@ class Growths:
 
     def goes_on(self, task: int, growing: Growing) -> bool:
         """A grown task is ready once more: its next part is asked for, or its output is another's as it is.
-        False where a worker has to make its outputs, as a task like any other."""
+        False where a worker has to make its outputs, or to run its body again, as a task like any other."""
         growth, hand = growing.growth, growing.hand
         if hand is not None:
+            if hand not in self._state.crew.hands:
+                self._state.briefs.resume(task, len(growth.results))
+                return False
             self._state.schedule.take()
-            if hand in self._state.crew.hands:
-                hand.say(specs.MORE, task)
-            else:
-                error = TaskError("the worker process that knew what it was to become has ended")
-                self._ends.fail(self._state.not_run(task, 0.0, error))
+            growing.asked = True
+            hand.say(specs.MORE, task)
             return True
         first = growth.results[0]
         if isinstance(first, TaskOutput) and growth.outputs == (RESULT,):
@@ -71,9 +78,15 @@ class Growths:
         return False
 
     def next_part(self, hand: Hand, task: int, part: Fragment | str) -> None:
-        growing = self._state.growing[task]
+        self._state.growing[task].asked = False
         if isinstance(part, str):
             self._ends.fail(self._state.not_run(task, 0.0, TaskError(part)))
             return
-        growing.hand = hand if part.more else None
-        self._extend(task, growing.growth, part)
+        self._take(hand, task, part)
+
+    def lost_with(self, hand: Hand) -> None:
+        """A worker is gone: tasks whose next part it was asked for go on with another."""
+        for task, growing in self._state.growing.items():
+            if growing.asked and growing.hand is hand:
+                growing.asked = False
+                self._state.schedule.put_back(task)

@@ -177,6 +177,8 @@ class Runner:
         name = spec.id.rpartition("/")[2]
         if grown.series is not None:
             parts = grown.series.graphs(self._setting.window, where=spec.where, body=name)
+            for _ in range(spec.flags // specs.PARTS):
+                next(parts, None)
         else:
             assert grown.graph is not None
             parts = iter([(grown.graph, 0)])

@@ -40,6 +40,8 @@ class Spec(NamedTuple):
 VERBOSE = 1
 LISTED = 2
 """Flag of a GATHER: its arguments are lists, which make one list."""
+PARTS = 4
+"""Of a map whose worker has ended: times this, how many of its parts are known already."""
 
 
 class Finished(NamedTuple):

@@ -18,17 +18,23 @@ from .outputs import Outputs
 from .parcels import Key
 from .specs import Failed, Finished
 
+_OF_MAPS = ".map"
+"""How keys of the nodes of maps end, whose bodies run again where their worker has ended before it has told all."""
+
 
 class Growing:
     """A task whose body has returned calls. hand: the worker that has more of them, None where there are no more;
-    gathers: whether a worker makes its outputs by now."""
+    asked: whether it has been asked for the next; gathers: whether a worker makes its outputs by now;
+    deaths: how many workers have ended that did something for it."""
 
-    __slots__ = ("gathers", "growth", "hand")
+    __slots__ = ("asked", "deaths", "gathers", "growth", "hand")
 
     def __init__(self, growth: Growth, hand: Hand | None) -> None:
         self.growth = growth
         self.hand = hand
+        self.asked = False
         self.gathers = False
+        self.deaths = 0
 
 
 @dataclass(slots=True)
@@ -54,7 +60,9 @@ class State:
 
     def takes(self, task: int, key: Key) -> bool:
         """Whether the task reads the output, and will never ask for it again."""
-        return key in self.briefs[task].sources and not self.ledger.policies[task].retries
+        brief = self.briefs[task]
+        once = not (self.ledger.policies[task].retries or task in self.growing or brief.node.endswith(_OF_MAPS))
+        return once and key in brief.sources
 
     def not_run(self, task: int, duration_s: float, error: TaskError) -> Failed:
         """A failure that no worker could tell of."""
