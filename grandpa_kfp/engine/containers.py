@@ -169,7 +169,7 @@ def _csv(*parts: str) -> str:
     return ",".join('"' + part.replace('"', '""') + '"' if {",", '"'} & set(part) else part for part in parts)
 
 
-def _limit_options(limits: Limits, cpus: int, devices: Sequence[str]) -> list[str]:
+def _limit_options(limits: Limits, cpus: int, devices: Sequence[str] = ()) -> list[str]:
     """More CPUs than there are limit nothing, and Docker refuses them. Without swap, as in Kubernetes."""
     options: list[str] = []
     if limits.cpus:

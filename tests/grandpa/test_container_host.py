@@ -55,6 +55,7 @@ def test_limits_as_docker_takes_them() -> None:
     assert _limit_options(Limits(0, 1024, "1Ki", 2), 4) == [
         "--memory", "1024", "--memory-swap", "1024", "--gpus", "2"
     ]  # fmt: skip
+    assert _limit_options(Limits(gpus=2), 4, ("0", "3")) == ["--gpus", '"device=0,3"']
 
 
 def test_requests_bind_nothing_and_other_accelerators_than_nvidias_are_told() -> None:
