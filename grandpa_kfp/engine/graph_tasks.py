@@ -29,7 +29,6 @@ from grandpa_kfp_runtime.task import call as run_call
 from grandpa_kfp_runtime.task import perform, split_outputs
 from grandpa_kfp_runtime.values.codecs import summary
 
-from ..authoring.bodies import path_text
 from ..authoring.grown import graph_of_result
 from ..authoring.mapping import Series
 from . import environment
@@ -249,9 +248,7 @@ class GraphTasks:
 
     def _failing(self, task: int) -> Failing:
         table = self._table
-        failing = replace(Failing.of(table.calls[task]), id=table.runs[task].id)
-        above = table.scopes[task].parent
-        return failing if above < 0 else replace(failing, called_by=path_text(table.path(above)))
+        return replace(Failing.of(table.calls[task]), id=table.runs[task].id, way=table.way_to(task))
 
     def _load(self, scope: Scope) -> Callable[[str], Any]:
         load, targets = self._supplies.code.load, scope.targets

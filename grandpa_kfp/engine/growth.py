@@ -122,12 +122,16 @@ def as_bound(result: TaskOutput | Bound) -> Bound:
 class TaskTable:
     """Every task of a run, by number; those that are added, and have ended, leave no more than their `runs`."""
 
-    __slots__ = ("_limits", "_run", "_static", "bounds", "calls", "policies", "requests", "runs", "scopes", "settings")
+    __slots__ = (
+        "_limits", "_run", "_static", "_waits_for", "bounds", "calls", "policies", "requests", "runs", "scopes",
+        "settings",
+    )  # fmt: skip
 
     def __init__(self, run: Run, plan: Plan, limits: Limits) -> None:
         self._limits = limits
         self._run = run
         self._static = len(plan.calls)
+        self._waits_for = plan.waits_for
         self.calls = list(plan.calls)
         self.bounds = list(plan.bounds)
         self.runs = [TaskRun(call.id, call.where) for call in plan.calls]
@@ -186,6 +190,22 @@ class TaskTable:
         """The task has ended; a graph's own tasks are kept."""
         if task >= self._static:
             self.calls[task], self.bounds[task], self.scopes[task] = _ENDED, _NO_INPUTS, TOP
+
+    def way_to(self, task: int) -> str:
+        """How the run came to a task, for its report: the bodies that called it, else the tasks before it.
+
+        Empty for a task that waited for none. Of several before a task, the first.
+        """
+        above = self.scopes[task].parent
+        if above >= 0:
+            from ..authoring.bodies import path_text
+
+            return f"Called by: {path_text(self.path(above))}"
+        names = [self.runs[task].name]
+        while (before := self._waits_for[task]) and len(names) <= _MOST_SHOWN:
+            task = before[0]
+            names.append(self.runs[task].name if len(names) < _MOST_SHOWN else "...")
+        return f"Comes after: {' → '.join(names[::-1])}" if len(names) > 1 else ""
 
     def path(self, task: int) -> list[str]:
         """The names of the tasks that led to this one, from the outside in."""
@@ -261,5 +281,6 @@ def policy(call: Call) -> Policy:
 _ONCE = Policy()
 TOP = Scope()
 _MOST_NAMES = 64
+_MOST_SHOWN = 8
 _NO_INPUTS = Bound(Interface(), (), {})
 _ENDED = Call("", AS_IT_IS)

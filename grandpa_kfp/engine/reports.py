@@ -14,14 +14,14 @@ from grandpa_kfp_runtime.errors import RunCancelled, TaskError, TaskTimeout
 @dataclass(frozen=True, slots=True)
 class Failing:
     """What a report says of a task. secrets: names of the variables whose values it must not show;
-    called_by: the tasks whose bodies led to it, from the outside in, empty for a task of the graph.
+    way: how the run came to it, a line for the report's end.
     """
 
     id: str
     node: str
     where: str
     secrets: tuple[str, ...] = ()
-    called_by: str = ""
+    way: str = ""
 
     @classmethod
     def of(cls, call: Call) -> Failing:
@@ -63,6 +63,6 @@ def failure(
     )
     kind = type(error) if isinstance(error, TaskTimeout | RunCancelled) else TaskError
     text = format_report(record)
-    made = kind(f"{text}\n\nCalled by: {task.called_by}" if task.called_by else text, task=task.id)
+    made = kind(f"{text}\n\n{task.way}" if task.way else text, task=task.id)
     made.__cause__ = error
     return made

@@ -55,7 +55,7 @@ def failing(folder: str, x: int = 7):
 def test_the_handler_is_told_of_the_failure(processes: int, tmp_path: Path) -> None:
     """Once, with run, task, error, report, parameters and the other failures; it is a task of the run."""
     with pytest.raises(TaskError, match="ValueError: no 7") as caught:
-        run(failing, {"folder": str(tmp_path)}, processes=processes, keep_going=True, root=tmp_path)
+        run(failing, {"folder": str(tmp_path)}, processes=processes, threads=1, keep_going=True, root=tmp_path)
     parameters = {"folder": str(tmp_path), "x": 7}
     assert (tmp_path / "told").read_text() == f"failing bad ValueError: no 7 {parameters} ('bad-2',)"
     assert "raise ValueError" in (tmp_path / "report").read_text()
@@ -159,6 +159,41 @@ def test_keep_going_sums_all_failures_up(processes: int) -> None:
     assert tasks["double-2"].state == "succeeded"
     assert tasks["grows"].state == "failed"
     assert not {"waiting", "running"} & {task.state for task in tasks.values()}
+
+
+# --- the report ----------------------------------------------------------------------------------
+
+
+@both
+def test_the_report_ends_with_the_way_to_the_task(processes: int) -> None:
+    """The tasks before it, the first of several; and the inputs' summaries, the user's frames first."""
+
+    @Workflow
+    def flow(x: int = 1):
+        return bad(double.options(name="clean")(double.options(name="load")(x)))
+
+    with pytest.raises(TaskError) as caught:
+        run(flow, processes=processes, record=False)
+    text = str(caught.value)
+    assert text.startswith("bad (")
+    assert text.index("Traceback") < text.index('raise ValueError(f"no {x}")') < text.index("Inputs:\n  x = 4")
+    assert text.endswith("\n\nComes after: load → clean → bad")
+
+
+def test_a_long_way_is_shortened() -> None:
+    """To the last eight tasks."""
+
+    @Workflow
+    def flow():
+        value = 0
+        for _ in range(12):
+            value = double(value)
+        return bad(value)
+
+    with pytest.raises(TaskError) as caught:
+        run(flow, record=False)
+    shown = " → ".join(f"double-{number}" for number in range(6, 13))
+    assert str(caught.value).endswith(f"Comes after: ... → {shown} → bad")
 
 
 # --- the debugger --------------------------------------------------------------------------------
