@@ -82,7 +82,7 @@ class Runner:
         self._prints = Voice()
         self._loader: Loader | None = None
         self._base = contextvars.copy_context()
-        self._setting = Setting("", "", "", "", "", 0, {})
+        self._setting = Setting("", "", "", "", "", 0, {}, "")
         self._store: Store | None = None
         self._spool_store: Store | None = None
         self.holdings = Holdings(self._spool, None, note)

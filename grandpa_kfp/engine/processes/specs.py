@@ -91,7 +91,8 @@ class Setting:
 
     store: URI of the run's store, empty where nothing is recorded; spool: the folder of its temporary store;
     root: the folder that reports name files from; main: the name in the project of the script that the parent
-    runs as `__main__`; window: how many elements of a map are under way at once.
+    runs as `__main__`; window: how many elements of a map are under way at once; folder: the parent's current one,
+    empty where it is gone.
     """
 
     run_id: str
@@ -101,6 +102,7 @@ class Setting:
     main: str
     window: int
     environ: dict[str, str]
+    folder: str
 
 
 # The messages. From the parent:

@@ -30,6 +30,7 @@ from .briefs import Briefs
 from .conductor import Conductor
 from .crew import Crew
 from .holdings import read_stored
+from .manners import current_folder
 from .outputs import Outputs
 from .parcels import PACKED, PLAIN, SEGMENT, STORED, Key, in_segment, unpacked
 from .specs import Setting
@@ -78,6 +79,7 @@ class ProcessWork:
             main_name(),
             max(_LEAST_WINDOW, 4 * crew.processes * crew.threads),
             numeric.environ(crew.processes * crew.threads),
+            current_folder(),
         )
         self._briefs = Briefs(
             table,

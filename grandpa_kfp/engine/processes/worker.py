@@ -26,6 +26,7 @@ from grandpa_kfp_runtime.printed.stand_in import put_in_place
 
 from . import segments, specs
 from .channel import Closed, Incoming, Voice
+from .manners import Manners
 from .parcels import HELD, Key
 from .runner import Arrived, Runner, UnderWay
 from .specs import Failed, Finished, Outcome, Spec
@@ -76,6 +77,7 @@ class Worker:
         self._let_go: deque[int] = deque()
         self._notes: deque[str] = deque()
         self._process = os.getpid()
+        self._manners = Manners()
         self._runner = Runner(folder, self._voice.say, self._notes.append)
 
     def serve(self) -> None:
@@ -126,6 +128,8 @@ class Worker:
             self._expire(*message[1:])
         elif kind == specs.SETTING:
             self._runner.begin(message[1])
+            self._manners.folder = message[1].folder
+            self._manners.go_home()
         elif kind == specs.END:
             for lane in self._lanes:
                 lane.wake.put(False)
@@ -202,6 +206,9 @@ class Worker:
                     told, spoken = [], now
             if told:
                 self._speak(number, told)
+            self._manners.mend()
+            if len(self._lanes) == 1:  # else the folder is that of other tasks, too
+                self._manners.go_home()
 
     def _speak(self, number: int, told: list[Outcome]) -> None:
         if told:
