@@ -145,6 +145,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _constants(graph: Graph) -> Iterator[Any]:
+    yield from graph.callbacks
     for parameter in graph.parameters:
         if isinstance(parameter.default, Constant):
             yield parameter.default.value

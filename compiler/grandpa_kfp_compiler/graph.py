@@ -299,7 +299,10 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A recorded workflow. Operations stand in the order they were called; outputs by name."""
+    """A recorded workflow. Operations stand in the order they were called; outputs by name.
+
+    callbacks: told of the run's events; live objects, which a graph file does not hold.
+    """
 
     name: str
     parameters: tuple[Parameter, ...] = ()
@@ -310,6 +313,7 @@ class Graph:
     where: str = ""
     returns: TypeSpec = ANY
     code: Code | None = None
+    callbacks: tuple[Any, ...] = field(default=(), compare=False)
 
     def nodes(self) -> dict[str, PythonNode]:
         """Every distinct node by key, instances' classes included, in order of first use."""

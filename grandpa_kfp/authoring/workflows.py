@@ -267,6 +267,7 @@ class WorkflowFunction(Generic[P, R]):
             self.description,
             self.where,
             type_of(self.signature.return_annotation),
+            callbacks=self.callbacks,
         )
         return inline_generators(graph)
 

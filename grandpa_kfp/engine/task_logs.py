@@ -6,51 +6,19 @@ read back with its record (`TaskRun.logged`, `Logged.of_record`) and told again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from grandpa_kfp_runtime.code.class_fingerprints import class_fingerprint
 from grandpa_kfp_runtime.contract import INLINE_LIMIT_BYTES
+from grandpa_kfp_runtime.events.of_logged import events_of as events_of
+from grandpa_kfp_runtime.events.of_logged import logged_in as logged_in
 from grandpa_kfp_runtime.logged.entries import Artifact, Logged
 from grandpa_kfp_runtime.logged.task_log import TaskLog
 from grandpa_kfp_runtime.redaction import Redactor
 from grandpa_kfp_runtime.stores.base import Store
 from grandpa_kfp_runtime.typespec import Json
 from grandpa_kfp_runtime.values.summaries import summary
-
-from .events import ArtifactLogged, Event, MetricsLogged, ParamsLogged, ProgressMade
-
-
-def events_of(task: str, attempt: int, logged: Logged) -> list[Event]:
-    """The events that tell of it: one for its metrics, its parameters, its progress bars, one an artifact.
-
-    >>> events_of("train", 1, Logged(params={"rate": 0.1}))[0].params
-    {'rate': 0.1}
-    """
-    at = time.time()
-    told: list[Event] = []
-    if logged.metrics:
-        told.append(MetricsLogged(at, task, attempt, logged.metrics))
-    if logged.params:
-        told.append(ParamsLogged(at, task, attempt, logged.params))
-    if logged.bars:
-        told.append(ProgressMade(at, task, attempt, logged.bars))
-    told += [ArtifactLogged(at, task, attempt, name, artifact) for name, artifact in logged.artifacts.items()]
-    return told
-
-
-def logged_in(event: Event) -> Logged | None:
-    """What one of these events tells of; None for any other event."""
-    if isinstance(event, MetricsLogged):
-        return Logged(metrics=event.metrics)
-    if isinstance(event, ParamsLogged):
-        return Logged(params=event.params)
-    if isinstance(event, ProgressMade):
-        return Logged(bars=event.bars)
-    if isinstance(event, ArtifactLogged):
-        return Logged(artifacts={event.name: event.artifact})
-    return None
 
 
 class LaneLog:

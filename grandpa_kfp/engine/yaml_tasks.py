@@ -20,12 +20,15 @@ from typing import IO, Any, Protocol
 
 from grandpa_kfp_runtime.contract import EXECUTOR_INPUT
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError, TaskTimeout
+from grandpa_kfp_runtime.events.kinds import Event
+from grandpa_kfp_runtime.events.of_logged import logged_in
 from grandpa_kfp_runtime.failure import BEGIN_MARKER, END_MARKER, format_report, reports_in
 from grandpa_kfp_runtime.logged.entries import Logged
 from grandpa_kfp_runtime.printed.task_output import TaskOutput
 from grandpa_kfp_runtime.stores import Store
 from grandpa_kfp_runtime.typespec import Json
 
+from .following import Following
 from .kfp_containers import Container
 from .kfp_pipeline import FromConstant, FromRoot, Source, YamlPipeline, YamlTask
 from .kfp_values import arrives, from_output_file
@@ -127,6 +130,7 @@ class YamlTasks:
         self._runner = runner
         self._texts: dict[tuple[int, str], str] = {}
         self._printing: dict[str, TaskOutput] = {}
+        self._following = Following(place.store, self._heard)
         self._uuids = [str(uuid.uuid4()) for _ in pipeline.tasks]
         self.runs = tuple(TaskRun(task.id if task.container else "") for task in pipeline.tasks)
         self.policies = tuple(map(_policy, pipeline.tasks))
@@ -149,12 +153,15 @@ class YamlTasks:
             return {}
         ready = self._prepare(task, attempt, found, found.container)
         output = self._printing[found.id] = self._ledger.output(task, attempt)
+        self._following.begin(ready.key, self._records(ready))
+        told = False
         try:
             ended = self._runner.run(ready)
         finally:
+            told = self._following.end(ready.key)
             output.close()
             shutil.rmtree(ready.work / "tmp", ignore_errors=True)
-        self._tell_logged(ready, "failure" if ended.how else "done")
+        self._note_logged(ready, "failure" if ended.how else "done", tell=not told)
         if ended.how:
             raise self._failure(ready, ended)
         return {name: _read_output(ready.outputs / name, name) for name, _ in found.outputs}
@@ -182,6 +189,7 @@ class YamlTasks:
         """Nothing is kept for a task alone."""
 
     def close(self) -> None:
+        self._following.close()
         self._runner.close()
 
     def value_of(self, source: Source) -> Json:
@@ -229,10 +237,22 @@ class YamlTasks:
         }
         return json.dumps(given, ensure_ascii=False)
 
-    def _tell_logged(self, attempt: Attempt, name: str) -> None:
-        """What the attempt logged, from its last record; where it was killed, from the one before."""
+    def _records(self, attempt: Attempt) -> str:
+        """Where the attempt's records are."""
         task, number = attempt.key
-        place = f"runs/{self._run.id}/{attempt.task}/{self._uuids[task]}/{number}"
+        return f"runs/{self._run.id}/{attempt.task}/{self._uuids[task]}/{number}"
+
+    def _heard(self, task: int, attempt: int, events: Sequence[Event]) -> None:
+        """What the task tells of itself; how it starts and ends is known here already."""
+        logged = [found for event in events if (found := logged_in(event)) is not None]
+        for item in logged:
+            self._ledger.logs(task, attempt, lambda item=item: item)  # type: ignore[misc]
+
+    def _note_logged(self, attempt: Attempt, name: str, *, tell: bool) -> None:
+        """What the attempt logged, from its last record; where it was killed, from the one before. tell: it has not
+        been told yet."""
+        task, number = attempt.key
+        place = self._records(attempt)
         try:
             record = self._place.store.get_record(f"{place}/{name}.json")
             if record is None:
@@ -242,7 +262,8 @@ class YamlTasks:
         logged = Logged.of_record(record)
         if logged:
             self._ledger.logged(task, logged)
-            self._ledger.logs(task, number, lambda: logged)
+            if tell:
+                self._ledger.logs(task, number, lambda: logged)
 
     def _failure(self, attempt: Attempt, ended: Ended) -> TaskError:
         """The launcher's own report where there is one, else how it ended and the end of what it printed."""

@@ -33,6 +33,7 @@ ENV_PACKAGES = "GRANDPA_PACKAGES"  # JSON list of the node's requirements, insta
 ENV_INDEX_URL = "GRANDPA_INDEX_URL"  # the package index they come from, `${NAME}` standing for a variable
 ENV_RUNTIME = "GRANDPA_RUNTIME"  # the requirement of the runtime itself, which `--bootstrap` installs first
 ENV_VERBOSE = "GRANDPA_VERBOSE"  # `1`: the task says more on standard error
+ENV_CALLBACKS = "GRANDPA_CALLBACKS"  # JSON list of handles: whom the task tells of its events
 ENV_TASK_NAME = "GRANDPA_TASK_NAME"  # set by local engines; KFP's comes from the output URI
 ENV_PARENT = "GRANDPA_PARENT_FD"  # set by local engines: a pipe that ends when the engine's process does
 ENV_TELL = "GRANDPA_TELL"  # set by local engines, `record`: the engine shows the report of a failure, the task does not

@@ -224,7 +224,7 @@ def test_a_record_is_written_while_the_task_runs(tmp_path: Path, monkeypatch: py
     store = FileStore(tmp_path)
     records = Records(store, Place("run-1", "train", "uuid-1"), "1", Redactor({}))
     given = ExecutorInput({}, {}, {}, "", ())
-    logs = StoredLog(records, given, Redactor({}), lambda _: None, print)
+    logs = StoredLog(records, given, Redactor({}), lambda _: None, print, lambda take: None)
     logs.log.metric("loss", 0.5)
     assert logs._timer is not None
     logs._timer.join(LIMIT_S)

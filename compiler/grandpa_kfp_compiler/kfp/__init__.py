@@ -14,6 +14,7 @@ from ..graph import Graph
 from ..passes import run_passes
 from ..verify import verify
 from ..verify.faults import place
+from .callbacks import callbacks_text
 from .code import CodePlan, StoredObject, add_code, plan_code
 from .emit import emit
 from .executors import Executors, default_image
@@ -64,7 +65,9 @@ def compile_graph(graph: Graph, options: CompileOptions | None = None) -> Compil
     prepared = run_passes(graph, print_after=options.print_after, write=options.write)
     version = _version()
     python = options.python or graph.code.python
-    executors = Executors(options, options.image or default_image(version, python), graph.code.python, version)
+    callbacks, left = callbacks_text(graph.callbacks)
+    image = options.image or default_image(version, python)
+    executors = Executors(options, image, graph.code.python, version, dict.fromkeys(left), callbacks)
     bare = lower(prepared, options, executors)
     check_tasks(bare)
     plan = plan_code(graph.code, bare, options)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from grandpa_kfp_runtime.contract import (
     ENV_ACCESS_KEY,
+    ENV_CALLBACKS,
     ENV_INDEX_URL,
     ENV_INLINE_BYTES,
     ENV_PACKAGES,
@@ -44,13 +45,17 @@ def default_image(version: str, python: str) -> str:
 
 @dataclass(slots=True)
 class Executors:
-    """Makes the containers of one pipeline; `notes` holds what the user should know, each once."""
+    """Makes the containers of one pipeline; `notes` holds what the user should know, each once.
+
+    callbacks: of the workflow, as `callbacks.py` writes them.
+    """
 
     options: CompileOptions
     image: str
     python: str
     version: str
     notes: dict[str, None] = field(default_factory=dict)
+    callbacks: str = ""
 
     def task(self, call: Call, args: TaskCall, inline_bytes: int) -> Executor:
         """The container of a task. Raises CompileError for options that Kubernetes would change."""
@@ -128,6 +133,8 @@ class Executors:
             env[ENV_REDACT] = ",".join(sorted(secrets))
         if chosen.verbose:
             env[ENV_VERBOSE] = "1"
+        if self.callbacks:
+            env[ENV_CALLBACKS] = self.callbacks
         if self.options.bootstrap:
             env[ENV_RUNTIME] = runtime_requirement(self.version)
         if chosen.packages:

@@ -41,6 +41,7 @@ from .watchdog import Watchdog
 if TYPE_CHECKING:
     from ..logged.task_log import TaskLog
     from .stored_log import StoredLog
+    from .told_events import ToldEvents
 
 _EXIT_GRACE_S = 30.0
 _DEFECT = 70
@@ -107,6 +108,7 @@ class _Attempt:
         self.run_id = self.node = self.where = ""
         self.records: Records | None = None
         self.logs: StoredLog | None = None
+        self.told: ToldEvents | None = None
         self.drawn: dict[str, tuple[dict[str, Any], str]] = {}  # artifacts of what was logged: metadata and file
         self.inputs: dict[str, str] = {}
         self.handles: dict[str, str] = {}
@@ -153,6 +155,9 @@ class _Attempt:
             self._warn(difference)
         target = code.load(interface.instances[int(interface.receiver[1:])].node if interface.receiver else self.node)
         self.where = where_of(target, str(folder))
+        from .told_events import callbacks_of
+
+        self._tell_events(callbacks_of(self.env, self.store, self._warn))
         values = self._decode(interface, code.load)
         self.phase = "body"
         context = TaskContext(
@@ -200,6 +205,8 @@ class _Attempt:
                 **self._logged(),
             },
         )
+        if self.told is not None:
+            self.told.finished(round(ended - self.started, 6), {item.name: item.handle for item in outputs})
         artifacts = self.given.artifacts
         facts: dict[str, Mapping[str, Any]] = {}
         for item in outputs:
@@ -247,6 +254,9 @@ class _Attempt:
         down = isinstance(error, StoreUnavailable | StoreDenied)
         if nameless or down or self.records is None or not self.records.put_failure({**record, **self._logged()}):
             write_marked(record, _StandardError())
+        elif not down:
+            told = self.told or self._tell_events([])
+            told.failed(round(time.time() - self.started, 6), _error_line(record), format_report(record))
         return int(record["exit_code"])
 
     def give_up(self, error: BaseException, frame: FrameType | None = None) -> int:
@@ -289,8 +299,19 @@ class _Attempt:
         from .stored_log import StoredLog
 
         assert self.records is not None
-        self.logs = StoredLog(self.records, self.given, self.redactor, class_fingerprint, self._warn)
+        assert self.told is not None
+        self.logs = StoredLog(
+            self.records, self.given, self.redactor, class_fingerprint, self._warn, tell=self.told.logs
+        )
         return self.logs.log
+
+    def _tell_events(self, callbacks: Sequence[Any]) -> ToldEvents:
+        from .told_events import ToldEvents
+
+        assert self.records is not None
+        self.told = ToldEvents(self.records, self.task, list(callbacks), self._warn, self.env)
+        self.told.started(self.started)
+        return self.told
 
     def _logged(self) -> dict[str, Any]:
         """What the task logged, for its last record."""
@@ -327,6 +348,10 @@ class _Attempt:
 
     def _warn(self, text: str) -> None:
         _tell(f"{self.task}: warning: {self.redactor.text(text)}")
+
+
+def _error_line(record: Mapping[str, Any]) -> str:
+    return f"{record['exception']}: {record['message']}".strip().partition("\n")[0]
 
 
 def hide_credentials(env: MutableMapping[str, str], location: str) -> None:

@@ -54,7 +54,9 @@ class StoredLog:
         redactor: Redactor,
         class_fingerprint: ClassFingerprint,
         warn: Callable[[str], None],
+        tell: Callable[[Callable[[], Logged]], None],
     ) -> None:
+        self._tell = tell
         self.log = TaskLog(self, redactor)
         self._records = records
         self._draws = LOGGED_ARTIFACTS in given.artifacts
@@ -65,10 +67,12 @@ class StoredLog:
         self._timer: threading.Timer | None = None
 
     def wake(self) -> None:
-        """Has a record written in some seconds, what comes until then included."""
-        timer = self._timer = threading.Timer(_EVERY_S, self._write)
-        timer.daemon = True
-        timer.start()
+        """Has events told soon, and a record written in some seconds, what comes until then included."""
+        self._tell(self.log.take)
+        if self._timer is None:
+            timer = self._timer = threading.Timer(_EVERY_S, self._write)
+            timer.daemon = True
+            timer.start()
 
     def keep(self, name: str, value: Any) -> Artifact:
         value = kept_value(value)
@@ -112,7 +116,7 @@ class StoredLog:
         return self._records.store
 
     def _write(self) -> None:
-        self.log.take()
+        self._timer = None
         try:
             self._records.put("logged", {"task": self._records.place.task, "logged": self.log.logged().to_json()})
         except GrandpaError as error:  # the task goes on: its `done` or `failure` record holds the same
