@@ -94,6 +94,21 @@ def gpu_seen(log: str, x: int) -> str:
     return seen
 
 
+FIRST: list[str] = []
+
+
+@Node(gpu=1)
+def found(log: str, n: int) -> tuple[str, str]:
+    """What a library does: looks once a process which GPUs there are. And which the task holds."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    FIRST.append(seen)
+    tell(log, f"+{seen}")
+    until = time.monotonic() + 0.1 * n
+    while time.monotonic() < until:
+        time.sleep(0.005)
+    return FIRST[0], seen
+
+
 @Node
 def visible() -> str:
     return os.environ.get("CUDA_VISIBLE_DEVICES", "")

@@ -45,6 +45,10 @@ class Request:
         cpu_m = dict(self.amounts).get(CPU)
         return max(1, cpu_m // 1000) if cpu_m else 0
 
+    @property
+    def gpus(self) -> int:
+        return dict(self.amounts).get(GPU, 0)
+
 
 class Limits:
     """How much of everything running tasks may hold together.
@@ -137,7 +141,7 @@ class Limits:
 
 
 class Budget:
-    """Who holds what. Holders are tasks by number.
+    """Who holds what. Holders are tasks by number. preferred: GPUs that the next to take some gets, if they are free.
 
     >>> limits = Limits({"cpu": 2})
     >>> one, two = limits.request({"cpu": 1000}, "a"), limits.request({"cpu": 2000}, "b")
@@ -148,7 +152,7 @@ class Budget:
     (None, True)
     """
 
-    __slots__ = ("_devices", "_free", "_gpus", "_held", "_limits")
+    __slots__ = ("_devices", "_free", "_gpus", "_held", "_limits", "preferred")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -156,6 +160,7 @@ class Budget:
         self._held: dict[int, Request] = {}
         self._gpus: list[str] | None = None  # those that nobody has
         self._devices: dict[int, tuple[str, ...]] = {}
+        self.preferred: tuple[str, ...] = ()
 
     @property
     def alone(self) -> bool:
@@ -175,10 +180,9 @@ class Budget:
         for name, count in request.amounts:
             self._free[name] = self._left(name) - count
             if name == GPU and count:
-                if self._gpus is None:
-                    self._gpus = list(self._limits.devices)
-                self._devices[task] = tuple(self._gpus[:count])
-                del self._gpus[:count]
+                mine = self.preferred if self.has(self.preferred, count) else tuple(self._unheld()[:count])
+                self._devices[task] = mine
+                self._gpus = [name for name in self._unheld() if name not in mine]
 
     def give_back(self, task: int) -> None:
         """The task holds nothing any more. Nothing happens where it held nothing."""
@@ -189,8 +193,16 @@ class Budget:
             self._free[name] += count
         devices = self._devices.pop(task, ())
         if devices:
-            assert self._gpus is not None
-            self._gpus = [name for name in self._limits.devices if name in devices or name in self._gpus]
+            self._gpus = [name for name in self._limits.devices if name in devices or name in self._unheld()]
+
+    def has(self, devices: tuple[str, ...], count: int) -> bool:
+        """Whether these are so many GPUs, and nobody holds one of them."""
+        return len(devices) == count and all(name in self._unheld() for name in devices)
+
+    def _unheld(self) -> list[str]:
+        if self._gpus is None:
+            self._gpus = list(self._limits.devices)
+        return self._gpus
 
     def devices(self, task: int) -> tuple[str, ...]:
         """The GPUs that the task holds."""

@@ -10,6 +10,7 @@ from resource_flows import (
     asks_late,
     asks_wrongly,
     broken,
+    found,
     gpu_seen,
     grows,
     killed,
@@ -180,6 +181,23 @@ def test_a_gpu_is_never_held_twice(processes: int, log: str, monkeypatch: pytest
     assert most(log, {"0": 0, "1": 1}) <= 1
     if processes:  # tasks on threads share one environment
         assert all_of_them == "0,1"
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_a_process_keeps_the_gpus_that_it_has_seen(processes: int, log: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries look once: what the first task of a process saw is what each later one holds, also where one task
+    holds one and another all of them."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+
+    @Workflow
+    def flow() -> object:
+        first = [found(log, x % 3) for x in range(8)]
+        both = [found.options(gpu=2, after=first)(log, 0) for _ in range(2)]
+        return first + both + [found.options(after=both)(log, 0) for _ in range(3)]
+
+    value = run(flow, processes=processes, record=False).value
+    assert [first for first, _ in value] == [held for _, held in value]
+    assert [held for _, held in value[8:10]] == ["0,1", "0,1"]
 
 
 def test_gpus_as_cuda_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ class Dealer:
     def lane_for(self, task: int) -> Lane | None:
         """A lane that can take the task now: of a worker with nothing to do, a new one, one that does little."""
         crew, brief = self._state.crew, self._state.briefs[task]
+        if crew.threads == 1 and (count := self._gpus(task)):
+            return self._lane_with(count)
         alone = bool(self._state.ledger.policies[task].timeout_s)
         best: Lane | None = None
         least = crew.threads
@@ -48,6 +50,34 @@ class Dealer:
                         if len(lane.chunks) == 1 and lane.chunks[0].tiny:
                             return lane  # so that it need not wait for its next message
         return best
+
+    def _gpus(self, task: int) -> int:
+        """How many GPUs the task will hold."""
+        request = self._state.table.requests[task] if self._state.schedule.asks(task) else None
+        return 0 if request is None else request.gpus
+
+    def _lane_with(self, count: int) -> Lane | None:
+        """A lane for a task with so many GPUs: of a worker that has seen just these, or none so far.
+
+        A library that has found the GPUs of its process looks no more. So where every worker has seen others, and
+        nothing else runs, one of them makes room for a new one.
+        """
+        crew, budget = self._state.crew, self._state.budget
+        idle = [hand for hand in crew.hands if not hand.busy and not hand.alone and not hand.expired]
+        for hand in sorted(idle, key=lambda hand: not hand.devices):
+            if not hand.devices or budget.has(hand.devices, count):
+                budget.preferred = hand.devices
+                return hand.lanes[0]
+        if len(crew.hands) < crew.processes:
+            budget.preferred = ()
+            return crew.start().lanes[0]
+        if self._state.schedule.running or len(idle) < len(crew.hands):
+            return None
+        if any(growing.hand is not None for growing in self._state.growing.values()):
+            return idle[0].lanes[0]  # it knows what tasks are to become
+        idle[0].alone = True  # gets nothing more; its end is heard like any other's
+        idle[0].kill()
+        return None
 
     def chunk(self, task: int) -> Chunk:
         """The task, and, where tasks are tiny, others that go with it: what follows on it, else what is ready too."""
@@ -112,6 +142,7 @@ class Dealer:
             hand.say(specs.SEGMENTS, tuple(some), descriptors=[memory.descriptor(number) for number in some])
         hand.say(specs.WORK, lane.number, tuple(items))
         hand.alone = bool(self._state.ledger.policies[chunk.tasks[0]].timeout_s)
+        hand.devices = self._state.budget.devices(chunk.tasks[0]) or hand.devices
         lane.chunks.append(chunk)
 
     def next_here(self, lane: Lane, key: Key) -> int | None:
@@ -123,6 +154,7 @@ class Dealer:
                 fits = (
                     self._state.schedule.missing(follower) == 1
                     and not self._state.ledger.policies[follower].timeout_s
+                    and not self._gpus(follower)
                     and self._state.schedule.admits(follower)
                 )
                 return follower if fits else None

@@ -71,12 +71,16 @@ class Lane:
 
 
 class Hand:
-    """One worker process. alone: it has a task whose time is limited, and that no other shall die with."""
+    """One worker process. alone: it has a task whose time is limited, and that no other shall die with.
+
+    devices: the GPUs that its tasks have seen, which libraries read once a process.
+    """
 
     def __init__(self, number: int, folder: str, lanes: int) -> None:
         self.number = number
         self.lanes = [Lane(self, index) for index in range(lanes)]
         self.alone = False
+        self.devices: tuple[str, ...] = ()
         self.ready = False
         self.interfaces: dict[int, int] = {}
         self.run_id = ""
