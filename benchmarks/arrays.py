@@ -65,7 +65,8 @@ def process_pool(times: int) -> Found:
 def loky(times: int) -> Found:
     from loky import get_reusable_executor
 
-    return _pool("loky", get_reusable_executor(WORKERS), times)
+    with get_reusable_executor(WORKERS) as pool:
+        return _pool("loky", pool, times)
 
 
 def _pool(who: str, pool: Executor, times: int) -> Found:

@@ -216,10 +216,13 @@ def targets_table(found: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="each figure once")
-    found = measured(1 if parser.parse_args().quick else 5)
+    parser.add_argument("--quick", action="store_true", help="each figure once; leaves the results as they are")
+    quick = parser.parse_args().quick
+    found = measured(1 if quick else 5)
     text = f"{figures_table(found)}\n\n{floors_table(found)}\n\n{targets_table(found)}\n"
     print(text)
+    if quick:
+        return
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "store.md").write_text(text, encoding="utf-8")
     (RESULTS / "store.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

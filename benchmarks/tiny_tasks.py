@@ -102,7 +102,8 @@ def process_pool_spawn(times: int) -> Found:
 def loky(times: int) -> Found:
     from loky import get_reusable_executor
 
-    return _pool("processes", "loky", times, get_reusable_executor(WORKERS))
+    with get_reusable_executor(WORKERS) as pool:
+        return _pool("processes", "loky", times, pool)
 
 
 def _pool(where: str, who: str, times: int, pool: Executor) -> Found:
