@@ -16,6 +16,7 @@ from typing import Any
 from grandpa_kfp_compiler.graph import Code, Graph
 from grandpa_kfp_compiler.kfp import Compiled, CompileOptions, compile_graph
 from grandpa_kfp_runtime.errors import DeployError, ParameterError, StoreError
+from grandpa_kfp_runtime.events.subscribers import Subscriber, as_listener
 
 from .connecting import Address, connect
 from .failures import reports
@@ -24,6 +25,7 @@ from .git import commit_of
 from .preflight import Finding, preflight, raise_errors
 from .reaching import Reached, reach_store
 from .remote import RemoteRun
+from .remote_events import RemoteEvents
 from .schedules import create_schedule, cron_line
 from .server import Server
 from .start import DEFAULT_EXPERIMENT, DEFAULT_RUN_NAME, Provenance, ensure_experiment, run_name, start_run
@@ -37,7 +39,8 @@ class DeployOptions:
     experiment: made if it is not there. run_name: a template, see `start.run_name`. tags: on the run. wait:
     until the run has ended. dry_run: send nothing, say what would be. schedule: a cron line; instead of one run
     there is one each time. store_here: the store's URI from this machine, where it is another than the
-    tasks'. tell: called with each line of what happens.
+    tasks'. tell: called with each line of what happens. on_event: with `wait`, told of the run's events, those
+    that tasks left in the store included (docs/events.md).
     """
 
     experiment: str = DEFAULT_EXPERIMENT
@@ -48,6 +51,7 @@ class DeployOptions:
     schedule: str = ""
     store_here: str = ""
     tell: Callable[[Told], object] = lambda told: None
+    on_event: Subscriber | None = None
     interval_s: float = 2.0
 
 
@@ -103,6 +107,8 @@ def deploy(workflow: Any, params: Mapping[str, Any] | None = None, **options: An
     chosen, address, compile_options, rest = _split(options)
     if chosen.schedule:
         cron_line(chosen.schedule)
+    if chosen.on_event is not None:
+        as_listener(chosen.on_event)
     root = Path(rest["root"]) if rest.get("root") is not None else None
     graph, sent = _graph_and_params(workflow, params or {}, root, rest.get("include", ()))
     compiled = compile_graph(graph, compile_options)
@@ -158,14 +164,27 @@ def _deploy(
     deployed = replace(planned, run_id=run_id, url=url)
     if not chosen.wait:
         return deployed
-    return replace(deployed, run=wait_for(server, reached, run_id, chosen.tell, interval_s=chosen.interval_s))
+    ended = wait_for(server, reached, run_id, chosen.tell, on_event=chosen.on_event, interval_s=chosen.interval_s)
+    return replace(deployed, run=ended)
 
 
 def wait_for(
-    server: Server, reached: Reached, run_id: str, tell: Callable[[Told], object], *, interval_s: float = 2.0
+    server: Server,
+    reached: Reached,
+    run_id: str,
+    tell: Callable[[Told], object],
+    *,
+    on_event: Subscriber | None = None,
+    interval_s: float = 2.0,
 ) -> RemoteRun:
     """The run when it has ended well. Raises TaskError with the reports of what failed, RunCancelled, DeployError."""
-    run = Follower(server, run_id, tell, interval_s=interval_s).wait()
+    follower = Follower(server, run_id, tell, interval_s=interval_s)
+    if on_event is not None:
+        follower.asked = heard = RemoteEvents(reached.store, [on_event])
+    run = follower.wait()
+    if on_event is not None:
+        for note in heard.notes:
+            tell(Told(note))
     conclude(server, reached, run)
     return run
 

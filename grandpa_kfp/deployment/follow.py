@@ -44,7 +44,8 @@ class Told:
 
 @dataclass(slots=True)
 class Follower:
-    """patience_s: how long a server may be silent. interval_s: between two questions, growing while nothing changes."""
+    """patience_s: how long a server may be silent. interval_s: between two questions, growing while nothing changes.
+    asked: called with each answer."""
 
     server: Server
     run_id: str
@@ -53,6 +54,7 @@ class Follower:
     interval_s: float = _INTERVAL_S
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], object] = time.sleep
+    asked: Callable[[RemoteRun], object] = lambda run: None
     _states: dict[str, str] = field(default_factory=dict)
     _run_state: str = ""
 
@@ -62,6 +64,7 @@ class Follower:
         while True:
             run = self._ask()
             changed = self._tell_changes(run)
+            self.asked(run)
             if run.state in ENDED:
                 return run
             interval = self.interval_s if changed else min(interval * 1.3, max(_LONGEST_INTERVAL_S, self.interval_s))
