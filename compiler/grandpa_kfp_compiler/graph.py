@@ -120,7 +120,8 @@ class Options:
     keep: a worker may keep the instance for reuse; uses: how much of which scarce resource a task takes;
     backoff_s: the first pause between attempts, times backoff_factor for each next, at most backoff_max_s;
     always: runs whatever became of what it waits for; artifact: the name under which its result is published;
-    index_url: where packages come from.
+    index_url: where packages come from; fallback: the handle, all of it, of what takes the place of the result of a
+    task that has failed for good.
     """
 
     retries: int | None = None
@@ -155,6 +156,7 @@ class Options:
     annotations: TextsByName | None = None
     image_pull_secrets: tuple[str, ...] | None = None
     kubernetes: TextsByName | None = None
+    fallback: str | None = None
 
     def over(self, base: Options) -> Options:
         """These options where set, else the base's; what is kept by name (env, volumes) is merged name by name."""

@@ -274,6 +274,7 @@ def Node(
     uses: Mapping[str, int] | None = None,
     always: bool | None = None,
     artifact: str | None = None,
+    fallback: Any = ...,
 ) -> NodeDecorator: ...
 def Node(target: Any = None, /, *, name: str | None = None, outputs: Any = None, **options: Any) -> Any:
     """Marks a function, class or other callable as a node: `@Node`, `@Node("name")`, `@Node(retries=2, ...)`.
@@ -288,7 +289,8 @@ def Node(target: Any = None, /, *, name: str | None = None, outputs: Any = None,
     verbose: log each call; keep: a worker may keep the instance.
     For Kubernetes (docs/kubernetes-options.md): gpu_type, shm, disk, volumes, config_maps, node_selector,
     tolerations, affinity, labels, annotations, image_pull_secrets, and kubernetes for everything else; backoff_s,
-    backoff_factor, backoff_max_s: pauses between retries.
+    backoff_factor, backoff_max_s: pauses between retries; fallback: the value that takes the place of the result when the task has
+    failed for good, so that what follows goes on.
     Raises TraceError for an unknown option or a value that cannot be, with the file and line.
 
     >>> @Node(outputs=("quotient", "rest"))

@@ -12,7 +12,7 @@ from typing import Any
 
 from grandpa_kfp_compiler.graph import NO_OPTIONS, OPTION_NAMES, Options
 from grandpa_kfp_compiler.options import RULES, Wrong, nearest
-from grandpa_kfp_runtime.errors import TraceError
+from grandpa_kfp_runtime.errors import CodecError, TraceError
 
 from .where import folder_here, here
 
@@ -22,7 +22,7 @@ _ALL_NAMES = (*OPTION_NAMES, "requirements", "name", "outputs")
 
 
 def read_options(given: Mapping[str, Any], *, of: str) -> Options:
-    """The options in `given`; None leaves one unset.
+    """The options in `given`; None leaves one unset, but as a fallback it is the value.
 
     of: whose they are, for messages (`the node train`).
     Raises TraceError for an unknown option (naming the nearest) and for a value that cannot be.
@@ -34,6 +34,9 @@ def read_options(given: Mapping[str, Any], *, of: str) -> Options:
         rule = RULES.get(name)
         if rule is None:
             raise TraceError(f"{here()}: {of} has no option {name!r}{nearest(name, _ALL_NAMES)}")
+        if name == "fallback":
+            chosen[name] = _constant(value, of)  # None too: it is a value like any other
+            continue
         if value is None:
             continue
         try:
@@ -43,6 +46,16 @@ def read_options(given: Mapping[str, Any], *, of: str) -> Options:
         for mistake in rule.mistakes(chosen[name]):
             raise TraceError(f"{here()}: the option {name} of {of} {mistake}")
     return Options(**chosen)
+
+
+def _constant(value: Any, of: str) -> str:
+    """The value of `fallback` as a handle that holds all of it."""
+    from grandpa_kfp_runtime.values.handles import inline_constant
+
+    try:
+        return inline_constant(value, name=f"the option fallback of {of}")
+    except CodecError as error:
+        raise TraceError(f"{here()}: {error}") from None
 
 
 def _with_file(given: Mapping[str, Any], of: str) -> Mapping[str, Any]:

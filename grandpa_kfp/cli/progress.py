@@ -120,7 +120,8 @@ def told(event: events.Event) -> str | None:
     if isinstance(event, events.TaskCached):
         return f"{event.task} cached"
     if isinstance(event, events.TaskFailed):
-        return f"{event.task} failed after {seconds_text(event.duration_s)}: {event.error}"
+        fell_back = "; fell back" if event.fallback is not None else ""
+        return f"{event.task} failed after {seconds_text(event.duration_s)}: {event.error}{fell_back}"
     if isinstance(event, events.TaskRetried):
         pause = f"again in {seconds_text(event.pause_s)}" if event.pause_s else "again"
         return f"{event.task} failed in attempt {event.attempt}: {event.error}; {pause}"

@@ -68,7 +68,9 @@ class OnFailure:
     def _info(self, run: Run, error: TaskError) -> FailureInfo:
         failed = run.tasks.get(error.task)
         others = tuple(
-            name for name, task in run.tasks.items() if task.report and task.state == "failed" and name != error.task
+            name
+            for name, task in run.tasks.items()
+            if task.state == "failed" and task.report and not task.fell_back and name != error.task
         )
         line = failed.error if failed is not None and failed.error else one_line(error)
         return FailureInfo(run.id, run.name, error.task, line, str(error), dict(self.parameters), others)

@@ -15,6 +15,7 @@ from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
 from .dispatch import Dispatcher, Executor
 from .growth import Growth
 from .ledger import Ledger, Policy, one_line
+from .reports import fallback_failed
 from .timers import Timer, Timers
 
 
@@ -34,6 +35,10 @@ class Body(Protocol):
 
         Not called for an attempt that was given up.
         """
+        ...
+
+    def fall_back(self, task: int) -> Mapping[str, str]:
+        """Hand on the policy's fallback in place of a result; the outputs' handles. Raises where that cannot be."""
         ...
 
     def report(self, task: int, attempt: int, error: BaseException) -> TaskError:
@@ -154,7 +159,18 @@ class Attempts:
         if wait_s is not None:
             self._timers.after(wait_s, lambda: self._dispatcher.resume(task))
             return self._dispatcher.paused(task)
-        if not self._ledger.failed(task, told or self._body.report(task, attempt, error)):
+        told = told or self._body.report(task, attempt, error)
+        if self._ledger.policies[task].fallback is not None:
+            try:
+                outputs = self._body.fall_back(task)
+            except BaseException as unfit:
+                told = fallback_failed(told, unfit)
+            else:
+                self._ledger.fell_back(task, told, outputs)
+                self._growing.pop(task, None)
+                self._body.ended(task)
+                return self._dispatcher.done(task)
+        if not self._ledger.failed(task, told):
             return None
         self._body.ended(task)
         return self._dispatcher.failed(task)

@@ -28,6 +28,7 @@ from grandpa_kfp_runtime.redaction import Redactor
 from grandpa_kfp_runtime.task import call as run_call
 from grandpa_kfp_runtime.task import perform, split_outputs
 from grandpa_kfp_runtime.values.codecs import summary
+from grandpa_kfp_runtime.values.handles import from_constant
 
 from ..authoring.grown import graph_of_result
 from ..authoring.mapping import Series
@@ -130,6 +131,11 @@ class GraphTasks:
         handles = self._supplies.values.publish(self._table.runs[task].id, result)
         note_outputs(self._attempts[task].context.log, result, handles, {})
         return handles
+
+    def fall_back(self, task: int) -> Mapping[str, str]:
+        fallback = self.policies[task].fallback
+        assert fallback is not None
+        return self.publish(task, split_outputs(from_constant(fallback), self._table.calls[task].node.outputs))
 
     def report(self, task: int, attempt: int, error: BaseException) -> TaskError:
         under_way = self._attempts[task]

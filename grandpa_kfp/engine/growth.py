@@ -266,15 +266,18 @@ def prefix_below(task: str) -> str:
 def policy(call: Call) -> Policy:
     """How a task is tried again, and how long it may take."""
     options = call.options
-    if not options.retries and not options.timeout_s:
+    if not options.retries and not options.timeout_s and options.fallback is None:
         return _ONCE
     if options.backoff_s is None and options.backoff_factor is None and options.backoff_max_s is None:
-        return Policy(options.retries or 0, options.timeout_s or 0.0)
+        return Policy(options.retries or 0, options.timeout_s or 0.0, fallback=options.fallback)
     first_s = 1.0 if options.backoff_s is None else options.backoff_s
     factor = 2.0 if options.backoff_factor is None else options.backoff_factor
     longest_s = max(LONGEST_PAUSE_S, first_s) if options.backoff_max_s is None else options.backoff_max_s
     return Policy(
-        options.retries or 0, options.timeout_s or 0.0, lambda attempt: pause_s(attempt, first_s, factor, longest_s)
+        options.retries or 0,
+        options.timeout_s or 0.0,
+        lambda attempt: pause_s(attempt, first_s, factor, longest_s),
+        options.fallback,
     )
 
 

@@ -40,11 +40,12 @@ def pause_s(attempt: int, first_s: float = 1.0, factor: float = 2.0, longest_s: 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """timeout_s: of one attempt, 0 for none."""
+    """timeout_s: of one attempt, 0 for none; fallback: handle of the result of a task that has failed for good."""
 
     retries: int = 0
     timeout_s: float = 0.0
     pause_s: Callable[[int], float] = pause_s
+    fallback: str | None = None
 
 
 class Ledger:
@@ -153,6 +154,16 @@ class Ledger:
         if self._journal.active:
             self._journal.tell(TaskFailed(time.time(), run.id, run.attempts, run.duration_s, run.error, run.report))
         return True
+
+    def fell_back(self, task: int, report: TaskError, outputs: Mapping[str, str]) -> None:
+        """The task failed for good, but its fallback is its result, and what waits for it goes on."""
+        run = self.runs[task]
+        run.state, run.fell_back, run.report, run.outputs = "failed", True, str(report), outputs
+        if self._journal.active:
+            at = time.time()
+            self._journal.tell(
+                TaskFailed(at, run.id, run.attempts, run.duration_s, run.error, run.report, fallback=outputs)
+            )
 
 
 def one_line(error: BaseException) -> str:

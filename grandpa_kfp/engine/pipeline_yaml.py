@@ -178,6 +178,7 @@ class Pods:
         self.runs, self.policies, self.requests, self.budget = tasks.runs, tasks.policies, tasks.requests, tasks.budget
         self.connect, self.run, self.publish, self.report = tasks.connect, tasks.run, tasks.publish, tasks.report
         self.give_up, self.ended, self.printed = tasks.give_up, tasks.ended, tasks.printed
+        self.fall_back = tasks.fall_back
 
     def collect(self) -> tuple[Any, Mapping[str, str]]:
         handles = {

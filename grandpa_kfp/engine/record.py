@@ -192,6 +192,8 @@ def _more_of(task: TaskRun) -> dict[str, Any]:
         data["parent"] = task.parent
     if task.error:
         data["error"], data["report"] = task.error, task.report
+    if task.fell_back:
+        data["fell_back"] = True
     if task.logged:
         data["logged"] = task.logged.to_json()
     return data
@@ -320,6 +322,7 @@ def _replay(run: Run, event: Event, logs: dict[str, Collector]) -> None:
     elif isinstance(event, events.TaskFailed):
         task.state, task.duration_s = "failed", event.duration_s
         task.error, task.report = event.error, event.report
+        task.fell_back, task.outputs = event.fallback is not None, event.fallback or {}
     elif isinstance(event, events.TaskRetried):
         task.state, task.duration_s, task.error = "waiting", event.duration_s, event.error
     elif isinstance(event, events.TaskDropped):

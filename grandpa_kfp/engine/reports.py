@@ -29,6 +29,13 @@ class Failing:
         return cls(call.id, call.node.key, call.where or call.node.where, secrets)
 
 
+def fallback_failed(told: TaskError, error: BaseException) -> TaskError:
+    """The failure of a task whose fallback cannot be its result either."""
+    made = type(told)(f"{told}\n\nIts fallback cannot take the place of its result: {error}", task=told.task)
+    made.__cause__ = told.__cause__
+    return made
+
+
 def failure(
     task: Failing,
     run_id: str,

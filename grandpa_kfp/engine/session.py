@@ -192,7 +192,9 @@ def note(run: Run, text: str) -> None:
 
 def _raise_if_cancelled(cancel: CancelToken | None, run: Run) -> None:
     """Raises RunCancelled for a run that its token has kept from its end."""
-    if cancel is not None and cancel.cancelled and any(task.state != "succeeded" for task in run.tasks.values()):
+    if cancel is not None and cancel.cancelled and any(
+        task.state != "succeeded" and not task.fell_back for task in run.tasks.values()
+    ):
         raise RunCancelled(f"{run.name} was cancelled" + (f": {cancel.reason}" if cancel.reason else ""))
 
 
@@ -203,7 +205,7 @@ def _settle(runs: Sequence[TaskRun], lost: Sequence[int], journal: Journal) -> N
     above = {task.id: task for task in runs} if any(task.parent for task in runs) else {}
     for task in tuple(runs):
         at = task
-        while task.report and at.parent and not above[at.parent].error:
+        while task.report and not task.fell_back and at.parent and not above[at.parent].error:
             at = above[at.parent]
             at.error, at.duration_s = f"{task.id} failed", max(0.0, time.time() - at.started)
             if at.state == "failed" and journal.active:

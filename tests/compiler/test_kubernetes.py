@@ -69,7 +69,7 @@ def test_nothing_golden_is_left_over(golden: dict[str, Any]) -> None:
 def test_every_option_for_kubernetes_has_a_case() -> None:
     plain = {
         "retries", "env", "image", "packages", "cache", "version", "verbose", "keep", "index_url", "backoff_s",
-        "backoff_factor", "backoff_max_s", "uses", "always", "artifact", "kubernetes",
+        "backoff_factor", "backoff_max_s", "uses", "always", "artifact", "kubernetes", "fallback",
     }  # fmt: skip
     assert {name for given in OPTIONS.values() for name in given} == set(OPTION_NAMES) - plain
 

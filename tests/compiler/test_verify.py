@@ -292,7 +292,7 @@ def test_right_options_pass_and_every_option_is_looked_at() -> None:
         disk="20Gi", volumes=(("/data", Pvc("datasets")),), config_maps=(("LEVEL", "settings/level"),),
         node_selector=(("zone", "a"),), tolerations=(Toleration("spot", "Exists"),),
         affinity=(("nodeAffinity", "{}"),), labels=(("team", "vision"),), annotations=(("why", "to show"),),
-        image_pull_secrets=("registry",), kubernetes=(("imagePullPolicy", '"Always"'),),
+        image_pull_secrets=("registry",), kubernetes=(("imagePullPolicy", '"Always"'),), fallback="null",
     )  # fmt: skip
     assert all(getattr(right, name) is not None for name in OPTION_NAMES)
     assert option_mistakes(right) == []

@@ -161,6 +161,107 @@ def test_keep_going_sums_all_failures_up(processes: int) -> None:
     assert not {"waiting", "running"} & {task.state for task in tasks.values()}
 
 
+# --- fallback ------------------------------------------------------------------------------------
+
+
+@Node(outputs=("mean", "rest"), fallback=(0.5, [1]))
+def two_outputs() -> tuple[float, list[int]]:
+    raise ValueError("no numbers")
+
+
+@Node
+def append(items: list[int], x: int) -> list[int]:
+    items.append(x)
+    return items
+
+
+@both
+def test_a_fallback_takes_the_place_of_the_result(processes: int, tmp_path: Path) -> None:
+    """What follows goes on, the run succeeds; the task has failed, and bears the mark, in the record too."""
+
+    @Workflow
+    def flow():
+        return double(bad.options(fallback=21)(3))
+
+    told: list[Any] = []
+    ended = run(flow, processes=processes, root=tmp_path, listeners=[told.append])
+    assert ended.value == 42
+    assert ended.state == "succeeded"
+    for task in (ended.tasks["bad"], read_run(tmp_path).tasks["bad"]):
+        assert (task.state, task.fell_back, task.error) == ("failed", True, "ValueError: no 3")
+        assert task.outputs == {"result": "21"}
+        assert "raise ValueError" in task.report
+    failed = [event for event in told if type(event).__name__ == "TaskFailed"]
+    assert [event.fallback for event in failed] == [{"result": "21"}]
+
+
+@both
+def test_fallbacks_of_several_outputs_are_isolated(processes: int) -> None:
+    """Each consumer has its own copy, in each run."""
+
+    @Workflow
+    def flow():
+        mean, rest = two_outputs()
+        return [mean, append(rest, 2), append(rest, 3), rest]
+
+    for _ in range(2):
+        assert run(flow, processes=processes, record=False).value == [0.5, [1, 2], [1, 3], [1]]
+
+
+@both
+def test_a_fallback_follows_the_last_attempt(processes: int) -> None:
+    """Also after a timeout; None is a fallback like any other."""
+
+    @Node
+    def sleeps() -> int:
+        import time
+
+        time.sleep(30)
+        return 1
+
+    @Workflow
+    def flow():
+        slow = sleeps.options(timeout_s=0.2, fallback=None)()
+        return [bad.options(retries=2, backoff_s=0.01, fallback={"a": (1, 2)})(1), slow]
+
+    ended = run(flow, processes=processes, record=False)
+    assert ended.value == [{"a": (1, 2)}, None]
+    assert ended.tasks["bad"].attempts == 3
+
+
+@both
+def test_a_fallback_that_does_not_fit_is_told_beside_the_failure(processes: int) -> None:
+    """The task has failed then like any other."""
+
+    @Workflow
+    def flow():
+        return two_outputs.options(fallback=7)().mean
+
+    with pytest.raises(TaskError, match="no numbers(?s:.*)Its fallback cannot take the place of its result: it returned"):
+        run(flow, processes=processes, record=False)
+
+
+def test_a_fallback_must_be_a_small_value() -> None:
+    """One that cannot be encoded, or is too large to travel with the task's definition, is refused where it stands."""
+    with pytest.raises(TraceError, match=r"test_failures.py:\d+: .*fallback"):
+        Node(fallback=(x for x in []))
+    with pytest.raises(TraceError, match="the option fallback of a node takes"):
+        Node(fallback=bytes(20_000))
+
+
+def test_a_fallback_survives_the_graph_file() -> None:
+    """As the text of its handle."""
+    from grandpa_kfp import trace
+    from grandpa_kfp_compiler.json_format import dumps, loads
+
+    @Workflow
+    def flow():
+        return bad.options(fallback=(1, {"a"}))(3)
+
+    graph = trace(flow)
+    assert [call.options for call in loads(dumps(graph)).calls()] == [call.options for call in graph.calls()]
+
+
 # --- the report ----------------------------------------------------------------------------------
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from grandpa_kfp_runtime.values.handles import CONSTANT_LIMIT_BYTES, is_constant_handle
+
 from .messages import AFFINITY, EXECUTOR_CONFIG, message_rule
 from .names import NAME_MISTAKE, is_label, is_label_key, is_label_value, is_object, is_resource, variable_mistakes
 from .packages import INDEX_URL, PACKAGES
@@ -121,4 +123,7 @@ RULES: dict[str, Rule] = {
     "annotations": texts_by_name(_annotation_mistakes),
     "image_pull_secrets": list_rule("names of secrets", is_object),
     "kubernetes": message_rule(EXECUTOR_CONFIG, "KubernetesExecutorConfig"),
+    "fallback": rule(
+        f"a value of at most {CONSTANT_LIMIT_BYTES:,} bytes, in a graph file its handle", (str,), is_constant_handle
+    ),
 }

@@ -18,16 +18,18 @@ from collections.abc import Callable
 from typing import Any
 
 from grandpa_kfp_runtime import errors
-from grandpa_kfp_runtime.errors import TaskError
+from grandpa_kfp_runtime.errors import GrandpaError, TaskError
 
 from ..cancelling import CancelToken
 from ..main_module import main_by_its_name
+from ..reports import fallback_failed
 from . import specs
 from .channel import Closed
 from .clock import Clock
 from .dealing import Dealer
 from .deaths import Deaths
 from .exports import Exports
+from .fallbacks import put_fallback
 from .growths import Growths
 from .hands import Chunk, Hand, Lane, show
 from .parcels import KEPT, Key
@@ -291,6 +293,11 @@ class Conductor:
         if state.growing.pop(task, None) is not None:
             duration_s = max(0.0, time.time() - state.ledger.runs[task].started)
         state.ledger.succeeded(task, duration_s, finished.handles)
+        self._leave(task)
+
+    def _leave(self, task: int) -> None:
+        """The task has ended, and its outputs are there."""
+        state = self._state
         state.release(task)
         state.briefs.forget(task)
         self.tell_ready(state.schedule.finish(task))
@@ -306,7 +313,18 @@ class Conductor:
         way = state.briefs.way_to(task)
         if way:
             failed = failed._replace(report=f"{failed.report}\n\n{way}")
-        state.ledger.failed(task, _error_of(failed, state.briefs[task].id))
+        error = _error_of(failed, state.briefs[task].id)
+        fallback = state.ledger.policies[task].fallback
+        if fallback is not None:
+            try:
+                outputs = put_fallback(state, task, fallback)
+            except GrandpaError as unfit:
+                error = fallback_failed(error, unfit)
+            else:
+                state.ledger.fell_back(task, error, outputs)
+                self._leave(task)
+                return
+        state.ledger.failed(task, error)
         state.release(task)
         state.briefs.forget(task)
         self.lost.extend(state.schedule.fail(task))

@@ -86,13 +86,15 @@ class TaskRetried(Event):
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed(Event):
-    """The last attempt failed. error: one line; report: the whole of it."""
+    """The last attempt failed. error: one line; report: the whole of it; fallback: handles of the outputs that the
+    task's `fallback` has left in place of its own, None where it has none, and what waits for the task is lost."""
 
     task: str
     attempt: int | str
     duration_s: float
     error: str
     report: str
+    fallback: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,26 @@ def inline_constant(
     return text
 
 
+def from_constant(text: str) -> Any:
+    """The value of a handle that holds all of it. Raises CodecError for any other.
+
+    >>> from_constant(inline_constant((1, 2)))
+    (1, 2)
+    """
+    return decode(_inline_encoded(text)) if text.startswith(_INLINE) else _from_json(text)
+
+
+def is_constant_handle(text: Any) -> bool:
+    """Whether it is a handle that holds all of its value, and no longer than a constant may be."""
+    if not isinstance(text, str) or len(text) > CONSTANT_LIMIT_BYTES:
+        return False
+    try:
+        _inline_encoded(text) if text.startswith(_INLINE) else json.loads(text)
+    except (CodecError, ValueError, RecursionError):
+        return False
+    return True
+
+
 def raw_or_handle(
     value: Any, *, name: str = "the constant", class_fingerprint: ClassFingerprint | None = None
 ) -> tuple[Literal["raw", "handle"], Any]:
