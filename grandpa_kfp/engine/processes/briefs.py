@@ -174,6 +174,11 @@ class Briefs:
             return packed(encoded)
         frames = [plain(frame) for frame in encoded.frames]
         layout, size_bytes = segments.layout_of([frame.nbytes for frame in frames])
-        number = self._memory.create(size_bytes)
-        segments.write(self._memory.descriptor(number), layout, frames)
+        number = 0
+        try:
+            number = self._memory.create(size_bytes)
+            segments.write(self._memory.descriptor(number), layout, frames)
+        except OSError:  # no room in shared memory
+            self._memory.release(number)
+            return (STORED, f"@{self._spool().write(pack(encoded))}", True)
         return (SEGMENT, number, layout, encoded.codec, encoded.meta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from grandpa_kfp_runtime.errors import TaskError
@@ -28,13 +29,14 @@ class _Saving:
 class Exports:
     """ends: told when a task's outputs are all there, or found no room."""
 
-    __slots__ = ("_ends", "_saving", "_state", "_under_way")
+    __slots__ = ("_ends", "_numbers", "_saving", "_state", "_under_way")
 
     def __init__(self, state: State, ends: Ends) -> None:
         self._state = state
         self._ends = ends
         self._saving: dict[int, _Saving] = {}
         self._under_way: dict[int, tuple[int, Key, int, bool]] = {}  # segment -> task, output, bytes, on disk
+        self._numbers = count(-1, -1)  # of outputs that get no segment
 
     def save(self, finished: Finished, kept: list[tuple[Key, int]], hand: Hand) -> None:
         """kept: the outputs of the task that its worker still has, with their sizes in bytes."""
@@ -58,13 +60,19 @@ class Exports:
 
     def _export(self, task: int, key: Key, size_bytes: int, hand: Hand, *, on_disk: bool) -> None:
         memory = self._state.crew.memory
-        segment = memory.create(size_bytes, on_disk=on_disk)
+        try:
+            segment = memory.create(size_bytes, on_disk=on_disk)
+        except OSError:  # the worker makes it an object of the run's temporary store
+            number = next(self._numbers)
+            self._under_way[number] = (task, key, size_bytes, True)
+            hand.say(specs.EXPORT, key, number, False)
+            return
         self._under_way[segment] = (task, key, size_bytes, on_disk)
         hand.say(specs.EXPORT, key, segment, memory.used_before(segment), descriptors=[memory.descriptor(segment)])
 
     def exported(self, key: Key, segment: int, *where: Any) -> None:
         task, *_ = self._under_way.pop(segment)
-        self._state.outputs.put(key, (SEGMENT, segment, *where))
+        self._state.outputs.put(key, (SEGMENT, segment, *where) if segment > 0 else (STORED, *where, True))
         saving = self._saving[task]
         saving.left -= 1
         if not saving.left:

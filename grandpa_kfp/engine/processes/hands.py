@@ -85,7 +85,7 @@ class Hand:
         self.interfaces: dict[int, int] = {}
         self.run_id = ""
         self.expired: specs.Failed | None = None
-        board = segments.create(mmap.PAGESIZE)
+        board = segments.create_small(mmap.PAGESIZE)
         self.progress = mmap.mmap(board, mmap.PAGESIZE)
         self.prints = Prints()
         ours, theirs = socket.socketpair()

@@ -164,6 +164,13 @@ class Holdings:
         self.drop(key)
         return layout, encoded.codec, encoded.meta
 
+    def store(self, key: Key) -> str:
+        """Writes an output to disk and lets go of it: its handle. Raises OSError, StoreError."""
+        held = self._held[key]
+        handle = self._keep_on_disk(held.encoded or encode(held.value, name=key[1]))
+        self.drop(key)
+        return handle
+
     def drop(self, key: Key) -> None:
         """The parent does not ask for it again."""
         held = self._held.get(key)

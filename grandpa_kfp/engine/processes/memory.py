@@ -6,7 +6,9 @@ is several times as fast. Beyond the limit, segments are files without a name on
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,10 +41,18 @@ class Memory:
         self._segments: dict[int, _Segment] = {}
         self._free: list[_Segment] = []
         self._last = 0
+        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 3  # a reader may have two files for each
         self.used_bytes = 0
 
     def create(self, size_bytes: int, *, on_disk: bool = False) -> int:
-        """A segment of at least that size; its number. Raises OSError when neither memory nor disk have room."""
+        """A segment of at least that size; its number.
+
+        Raises OSError when neither memory nor disk have room, and when too many files are open.
+        """
+        while self._free and len(self._segments) + len(self._free) >= self._most:
+            self._close(self._free.pop(0))
+        if len(self._segments) >= self._most:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         segment = None if on_disk else self._reused(size_bytes)
         if segment is None:
             on_disk = on_disk or not self._make_room(size_bytes)

@@ -37,6 +37,14 @@ def create(size_bytes: int, folder: Path | None = None) -> int:
     return descriptor
 
 
+def create_small(size_bytes: int) -> int:
+    """The same where memory need not be fast: a file where the kernel gives none. Raises OSError."""
+    try:
+        return create(size_bytes)
+    except OSError:
+        return create(size_bytes, Path(tempfile.gettempdir()))
+
+
 def layout_of(sizes: Sequence[int]) -> tuple[Layout, int]:
     """Where frames of these sizes lie, and how long the segment is.
 

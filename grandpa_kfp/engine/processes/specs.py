@@ -110,7 +110,7 @@ SETTING = "setting"  # (SETTING, Setting)
 INTERFACES = "interfaces"  # (INTERFACES, first number, ((node key, Interface, pickled function or None), ...))
 SEGMENTS = "segments"  # (SEGMENTS, (segment number, ...)) and as many descriptors
 WORK = "work"  # (WORK, lane, (Spec as a tuple, ...))
-EXPORT = "export"  # (EXPORT, Key, segment number, whether it was used before) and its descriptor
+EXPORT = "export"  # (EXPORT, Key, segment number, whether it was used before) and its descriptor; none for one below 0
 DROP_HELD = "drop"  # (DROP_HELD, (Key, ...))
 GIVE_BACK = "back"  # (GIVE_BACK, lane): what the lane has not begun
 MORE = "more"  # (MORE, task number): the next fragment of a task that has grown
@@ -119,7 +119,7 @@ END = "end"  # (END,)
 # From the worker:
 READY = "ready"  # (READY,): it listens
 DONE = "done"  # (DONE, lane, (outcomes), (segment numbers let go of), (notes))
-EXPORTED = "exported"  # (EXPORTED, Key, segment number, layout, codec, meta)
+EXPORTED = "exported"  # (EXPORTED, Key, segment number, layout, codec, meta), or a handle where there is no segment
 NOT_EXPORTED = "not exported"  # (NOT_EXPORTED, Key, segment number, why)
 BACK = "given back"  # (BACK, lane, (task numbers))
 NEXT = "next"  # (NEXT, task number, Fragment, or the report of a failure)

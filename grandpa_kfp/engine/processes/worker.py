@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import resource
 import signal
 import socket
 import struct
@@ -21,7 +22,7 @@ from collections import deque
 from queue import SimpleQueue
 from typing import Any
 
-from grandpa_kfp_runtime.errors import TaskTimeout
+from grandpa_kfp_runtime.errors import StoreError, TaskTimeout
 from grandpa_kfp_runtime.printed.stand_in import put_in_place
 
 from . import segments, specs
@@ -45,6 +46,8 @@ def main() -> None:
     os.close(board)
     folder, lanes = sys.argv[3], int(sys.argv[4])
     sys.argv = [""]
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a task may read very many segments
     os.register_at_fork(after_in_child=sock.close)  # a task's own child keeps nobody waiting for our end
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
@@ -114,7 +117,7 @@ class Worker:
             for number, descriptor in zip(message[1], descriptors, strict=True):
                 self._arrived[number] = Arrived(descriptor, segments.Lease(number, self._let_go.append))
         elif kind == specs.EXPORT:
-            self._export(message[1], message[2], message[3], descriptors[0])
+            self._export(message[1], message[2], message[3], *descriptors)
         elif kind == specs.INTERFACES:
             self._runner.learn(message[1], message[2])
         elif kind == specs.MORE:
@@ -134,15 +137,21 @@ class Worker:
             for lane in self._lanes:
                 lane.wake.put(False)
 
-    def _export(self, key: Key, segment: int, used_before: bool, descriptor: int) -> None:
+    def _export(self, key: Key, segment: int, used_before: bool, descriptor: int = -1) -> None:
+        holdings = self._runner.holdings
         try:
-            layout, codec, meta = self._runner.holdings.export(key, descriptor, used_before=used_before)
-        except OSError as error:
+            where: tuple[Any, ...]
+            if descriptor < 0:
+                where = (holdings.store(key),)
+            else:
+                where = holdings.export(key, descriptor, used_before=used_before)
+        except (OSError, StoreError) as error:
             self._voice.say((specs.NOT_EXPORTED, key, segment, str(error)))
         else:
-            self._voice.say((specs.EXPORTED, key, segment, layout, codec, meta))
+            self._voice.say((specs.EXPORTED, key, segment, *where))
         finally:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _give_back(self, number: int, *, all_of_it: bool = False) -> None:
         """Hands back what the lane has not begun. A task that takes what the one before it made stays with that one,
