@@ -323,6 +323,37 @@ def test_deploy_from_python_gives_the_run(calc: Project, kfp: KfpServer, tmp_pat
         grandpa_kfp.deploy(None, experimnt="x")
 
 
+def test_following_a_run_tells_what_its_tasks_told_in_order_and_once(
+    calc: Project, kfp: KfpServer, tmp_path: Path
+) -> None:
+    """To subscribers here, out of the store: the whole life of each task, between the run's start and end."""
+    import grandpa_kfp
+    from grandpa_kfp import events
+    from grandpa_kfp.loading import load_target
+    from grandpa_kfp_runtime.errors import TaskError
+
+    kfp.start = running_as_processes(str(tmp_path / "store"), tmp_path / "server")
+    options = {"endpoint": kfp.url, "store": str(tmp_path / "store"), "image": "python:3-slim", "interval_s": 0.05}
+    heard: list[events.Event] = []
+    with here(calc.folder):
+        target = load_target("flow.py")
+        grandpa_kfp.deploy(target, {"a": 1}, **options, wait=True, on_event=heard.append)
+        told = [(type(event).__name__, getattr(event, "task", "")) for event in heard]
+        assert told == [
+            ("RunStarted", ""),
+            ("TaskStarted", "add"), ("TaskFinished", "add"),
+            ("TaskStarted", "check"), ("TaskFinished", "check"),
+            ("RunFinished", ""),
+        ]  # fmt: skip
+        heard.clear()
+        with pytest.raises(TaskError):
+            grandpa_kfp.deploy(target, {"limit": 5}, **options, wait=True, on_event=heard.append)
+    (failed,) = [event for event in heard if isinstance(event, events.TaskFailed)]
+    assert (failed.task, failed.error) == ("check", "ValueError: 12 is over 5")
+    assert isinstance(heard[-1], events.RunFinished)
+    assert heard[-1].state == "failed"
+
+
 def test_a_script_deploys_itself(calc: Project, kfp: KfpServer) -> None:
     """`python flow.py deploy`, as any IDE starts it, sends the same pipeline as `grandpa deploy flow.py`."""
     calc.flow(CALC + '\n    if __name__ == "__main__":\n        from grandpa_kfp import launch\n        launch(calc)\n')
