@@ -21,7 +21,8 @@ class TaskRun:
     started: seconds since the epoch, 0 before; duration_s: of the last attempt. outputs: the handle of each
     output, where the run was recorded. error: one line; report: the whole of it. logged: metrics, parameters and
     artifacts of the last attempt. parent: of a task that another one's body called, that other one, whose
-    duration includes it; waits_for: what such a task waited for. fell_back: it failed, and its `fallback` is its result.
+    duration includes it; waits_for: what such a task waited for. fell_back: it failed, and its
+    `fallback` is its result.
     """
 
     id: str

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from grandpa_kfp_runtime.contract import EXECUTOR_INPUT
+from grandpa_kfp_runtime.contract import ENV_FALLBACK, EXECUTOR_INPUT
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError, TaskTimeout
 from grandpa_kfp_runtime.events.kinds import Event
 from grandpa_kfp_runtime.events.of_logged import logged_in
@@ -129,6 +129,7 @@ class YamlTasks:
         self._place = place
         self._runner = runner
         self._texts: dict[tuple[int, str], str] = {}
+        self._fallen: dict[int, Mapping[str, str]] = {}  # outputs of tasks that have failed, and left their fallback
         self._printing: dict[str, TaskOutput] = {}
         self._following = Following(place.store, self._heard)
         self._uuids = [str(uuid.uuid4()) for _ in pipeline.tasks]
@@ -164,7 +165,11 @@ class YamlTasks:
         self._note_logged(ready, "failure" if ended.how else "done", tell=not told)
         if ended.how:
             raise self._failure(ready, ended)
-        return {name: _read_output(ready.outputs / name, name) for name, _ in found.outputs}
+        outputs = {name: _read_output(ready.outputs / name, name) for name, _ in found.outputs}
+        if self.policies[task].fallback is not None and self._fell_back(ready):
+            self._fallen[task] = outputs
+            raise self._failure(ready, Ended("fell back"))
+        return outputs
 
     def publish(self, task: int, result: Mapping[str, str]) -> Mapping[str, str]:
         for name, text in result.items():
@@ -172,8 +177,11 @@ class YamlTasks:
         return result
 
     def fall_back(self, task: int) -> Mapping[str, str]:
-        """The launcher does that, in the task's own process."""
-        raise TaskError("a compiled task falls back by itself")
+        """The launcher has made it, in the task's own process."""
+        outputs = self._fallen.pop(task, None)
+        if outputs is None:
+            raise TaskError("its process ended before it could leave it")
+        return self.publish(task, outputs)
 
     def report(self, task: int, attempt: int, error: BaseException) -> TaskError:
         name = self._pipeline.tasks[task].id
@@ -286,6 +294,14 @@ class YamlTasks:
         printed = f"; it printed last:\n{lines}\nAll of it is in {attempt.log}" if lines else ""
         return TaskError(f"{attempt.task} failed: its process {ended.how}{printed}")
 
+    def _fell_back(self, attempt: Attempt) -> bool:
+        """Whether the attempt failed, and what it left is its fallback."""
+        task, number = attempt.key
+        record = self._place.store.get_record(
+            f"runs/{self._run.id}/{attempt.task}/{self._uuids[task]}/{number}/done.json"
+        )
+        return bool(record and record.get("fell_back"))
+
     def _stored_failures(self, attempt: Attempt) -> list[Any]:
         store, number = self._place.store, attempt.key[1]
         try:
@@ -341,4 +357,5 @@ def _policy(task: YamlTask) -> Policy:
     if container is None:
         return Policy()
     first_s, deadline_s = task.pause_s or 1.0, container.platform.deadline_s
-    return Policy(task.retries, deadline_s, lambda attempt: pause_s(attempt, first_s, task.pause_factor))
+    fallback = dict(container.env).get(ENV_FALLBACK)
+    return Policy(task.retries, deadline_s, lambda attempt: pause_s(attempt, first_s, task.pause_factor), fallback)

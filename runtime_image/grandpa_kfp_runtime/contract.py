@@ -31,6 +31,7 @@ ENV_INLINE_BYTES = "GRANDPA_INLINE_BYTES"  # largest handle that may be the valu
 ENV_REDACT = "GRANDPA_REDACT"  # names of environment variables whose values are secrets, `A,B`
 ENV_PACKAGES = "GRANDPA_PACKAGES"  # JSON list of the node's requirements, installed when its task starts
 ENV_INDEX_URL = "GRANDPA_INDEX_URL"  # the package index they come from, `${NAME}` standing for a variable
+ENV_FALLBACK = "GRANDPA_FALLBACK"  # JSON: `value`, the handle of a fallback; `attempts`, after how many it counts
 ENV_RUNTIME = "GRANDPA_RUNTIME"  # the requirement of the runtime itself, which `--bootstrap` installs first
 ENV_VERBOSE = "GRANDPA_VERBOSE"  # `1`: the task says more on standard error
 ENV_CALLBACKS = "GRANDPA_CALLBACKS"  # JSON list of handles: whom the task tells of its events

@@ -243,7 +243,8 @@ def stubborn(folder: str):
 @Node
 def polite(folder: str):
     import subprocess
-    program = "import signal, sys, time, pathlib\\ndef end(*_):\\n    pathlib.Path(sys.argv[1], 'asked').touch(); sys.exit()\\n" \\
+    program = "import signal, sys, time, pathlib\\ndef end(*_):\\n" \\
+        "    pathlib.Path(sys.argv[1], 'asked').touch()\\n    sys.exit()\\n" \\
         "signal.signal(signal.SIGTERM, end)\\npathlib.Path(sys.argv[1], 'begun').touch()\\ntime.sleep(60)"
     subprocess.run([sys.executable, "-c", program, folder])
 

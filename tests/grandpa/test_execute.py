@@ -26,7 +26,7 @@ def run(made: Graph, parameters: Any = None, **options: Any) -> Any:
 @pytest.fixture
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once."""
-    monkeypatch.setattr(ledger.Policy.__init__, "__defaults__", (0, 0.0, lambda attempt: 0.0))
+    monkeypatch.setattr(ledger.Policy.__init__, "__defaults__", (0, 0.0, lambda attempt: 0.0, None))
 
 
 def test_values_flow_along_edges_and_structures() -> None:

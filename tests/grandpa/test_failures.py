@@ -237,7 +237,7 @@ def test_a_fallback_that_does_not_fit_is_told_beside_the_failure(processes: int)
     def flow():
         return two_outputs.options(fallback=7)().mean
 
-    with pytest.raises(TaskError, match="no numbers(?s:.*)Its fallback cannot take the place of its result: it returned"):
+    with pytest.raises(TaskError, match=r"no numbers(?s:.*)Its fallback cannot take the place of its result"):
         run(flow, processes=processes, record=False)
 
 
@@ -260,6 +260,83 @@ def test_a_fallback_survives_the_graph_file() -> None:
 
     graph = trace(flow)
     assert [call.options for call in loads(dumps(graph)).calls()] == [call.options for call in graph.calls()]
+
+
+FALLING = """
+    @Node(fallback=(1, 2), retries=1, backoff_s=0.1)
+    def fails() -> tuple[int, int]:
+        print("an attempt")
+        raise ValueError("no numbers")
+
+
+    @Node(timeout_s=0.3, fallback=None)
+    def sleeps() -> None:
+        import time
+        time.sleep(30)
+
+
+    @Node
+    def total(pair: tuple[int, int], nothing: None) -> int:
+        return sum(pair) if nothing is None else -1
+
+
+    @Workflow
+    def flow():
+        return total(fails(), sleeps())
+"""
+
+
+def test_a_compiled_task_falls_back_in_its_container(project: Project) -> None:
+    """After its last attempt, whichever way it failed; the run succeeds, its record has the marks."""
+    project.flow(FALLING)
+    assert project.grandpa("compile", "flow.py").code == 0
+    text = (project.folder / "flow.yaml").read_text()
+    assert "GRANDPA_FALLBACK" in text
+    ended = project.process("run", "flow.yaml")
+    assert (ended.code, ended.out) == (0, "3\n")
+    assert ended.err.count("fails | an attempt") == 2
+    tasks = read_run(project.folder).tasks
+    marks = {name: (task.state, task.fell_back) for name, task in tasks.items() if name in ("fails", "sleeps", "total")}
+    assert marks == {"fails": ("failed", True), "sleeps": ("failed", True), "total": ("succeeded", False)}
+    assert "no numbers" in tasks["fails"].report
+
+
+def test_kubeflow_does_not_cache_what_may_be_a_fallback() -> None:
+    """Else a later run would take the fallback for the result."""
+    import yaml
+
+    from grandpa_kfp import compile
+
+    @Workflow
+    def flow():
+        return [bad.options(fallback=1)(1), bad(1), bad.options(fallback=1, retries=2)(1)]
+
+    spec = next(yaml.safe_load_all(compile(flow).text))
+    tasks = spec["root"]["dag"]["tasks"]
+    cached = {name: task["cachingOptions"].get("enableCache", False) for name, task in tasks.items() if "bad" in name}
+    assert cached == {"bad": False, "bad-2": True, "bad-3": False}
+    assert len({task["componentRef"]["name"] for name, task in tasks.items() if "bad" in name}) == 3
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_container_counts_the_attempts_that_have_begun(before: int) -> None:
+    """Kubeflow tells no task which attempt it is, but all have one place for their records."""
+    from grandpa_kfp_runtime.contract import ENV_FALLBACK
+    from grandpa_kfp_runtime.launch.executor_io import Place
+    from grandpa_kfp_runtime.launch.fallback import fallback
+    from grandpa_kfp_runtime.launch.records import Records
+    from grandpa_kfp_runtime.redaction import NOTHING_SECRET
+    from grandpa_kfp_runtime.stores.memory import MemoryStore
+
+    store = MemoryStore()
+    made = [Records(store, Place("run", "task", "uuid"), f"attempt-{n}", NOTHING_SECRET) for n in range(before + 1)]
+    for records in made:
+        records.put("started", {})
+        records.put("failure", {})
+    env = {ENV_FALLBACK: '{"attempts":3,"value":"7"}'}
+    expected = {"result": 7} if before == 2 else None
+    assert fallback(ValueError(), ["result"], made[-1], env) == expected
+    assert fallback(RunCancelled("stopped"), ["result"], made[-1], env) is None
 
 
 # --- the report ----------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from grandpa_kfp_runtime.contract import (
     ENV_ACCESS_KEY,
+    ENV_FALLBACK,
     ENV_CALLBACKS,
     ENV_INDEX_URL,
     ENV_INLINE_BYTES,
@@ -131,6 +132,9 @@ class Executors:
             env[ENV_INLINE_BYTES] = str(inline_bytes)
         if secrets:
             env[ENV_REDACT] = ",".join(sorted(secrets))
+        if chosen.fallback is not None:
+            attempts = (chosen.retries or 0) + 1
+            env[ENV_FALLBACK] = json_for_args({"attempts": attempts, "value": chosen.fallback})
         if chosen.verbose:
             env[ENV_VERBOSE] = "1"
         if self.callbacks:

@@ -106,7 +106,7 @@ class _Lowering:
             self._leaf(call, bound, room).key,
             tuple([(name, room.source(value, bound.constants.get(name))) for name, value in bound.sources]),
             room.after((value for _, value in bound.sources), call.after),
-            chosen.cache is not False,
+            chosen.cache is not False and chosen.fallback is None,  # Kubeflow would keep a fallback as the result
             chosen.retries or 0,
             call.where,
             backoff(chosen),
@@ -117,7 +117,8 @@ class _Lowering:
         classes = [room.prints[item.node] for item in bound.interface.instances]
         fingerprint = call_fingerprint(node.fingerprint, chosen, classes)
         limit = self.limits.get(call.id, INLINE_LIMIT_BYTES)
-        key = (node.key, fingerprint, bound.interface, limit, _container_options(chosen))
+        attempts = chosen.retries if chosen.fallback is not None else None
+        key = (node.key, fingerprint, bound.interface, limit, _container_options(chosen), attempts)
         leaf = self.leaves.get(key)
         if leaf is None:
             logs = [room.logs[item.node] for item in bound.interface.instances]

@@ -25,6 +25,7 @@ RESERVED = frozenset(
         contract.ENV_SECRET_KEY,
         contract.ENV_REDACT,
         contract.ENV_PACKAGES,
+        contract.ENV_FALLBACK,
         contract.ENV_INDEX_URL,
         contract.ENV_RUNTIME,
         contract.ENV_TASK_NAME,

@@ -188,8 +188,11 @@ class _Attempt:
         )
         return [with_preview(item, results[item.name], self.given, self.redactor, self._warn) for item in stored]
 
-    def leave(self, outputs: Sequence[Output]) -> None:
-        """The task has succeeded: the record first, then what KFP's launcher picks up, parameters last."""
+    def leave(self, outputs: Sequence[Output], *, fell_back: bool = False) -> None:
+        """The task has its outputs: the record first, then what KFP's launcher picks up, parameters last.
+
+        fell_back: it has failed, and these are its fallback.
+        """
         assert self.records is not None
         ended = time.time()
         self.records.put(
@@ -202,6 +205,7 @@ class _Attempt:
                 "inputs": self.handles,
                 "outputs": {item.name: item.handle for item in outputs},
                 "sizes_bytes": {item.name: item.facts["size_bytes"] for item in outputs},
+                **({"fell_back": True} if fell_back else {}),
                 **self._logged(),
             },
         )
@@ -227,7 +231,7 @@ class _Attempt:
             self._say(f"output {item.name}: {item.facts['size_bytes']:,} bytes, {item.handle[:44]}")
 
     def fail(self, error: BaseException, frame: FrameType | None = None) -> int:
-        """Says how the task failed, on standard error and in a record; the exit code."""
+        """Says how the task failed, on standard error and in a record; the exit code, 0 where it has fallen back."""
         from ..failure import format_report, report, write_marked
 
         record = report(
@@ -256,8 +260,31 @@ class _Attempt:
             write_marked(record, _StandardError())
         elif not down:
             told = self.told or self._tell_events([])
-            told.failed(round(time.time() - self.started, 6), _error_line(record), format_report(record))
+            outputs = self._fallback(error)
+            handles = None if outputs is None else {item.name: item.handle for item in outputs}
+            told.failed(round(time.time() - self.started, 6), _error_line(record), format_report(record), handles)
+            if outputs is not None:
+                self.leave(outputs, fell_back=True)
+                _tell(f"{self.task}: fell back")
+                return 0
         return int(record["exit_code"])
+
+    def _fallback(self, error: BaseException) -> list[Output] | None:
+        """The outputs that take the place of the task's own, None for none."""
+        from .fallback import fallback
+
+        if self.phase == "start" or self.records is None:
+            return None
+        limit = int(self.env.get(contract.ENV_INLINE_BYTES) or contract.INLINE_LIMIT_BYTES)
+        try:
+            values = fallback(error, self.call.interface.outputs, self.records, self.env)
+            if values is None:
+                return None
+            stored = [store_output(name, value, self.store, limit, None) for name, value in values.items()]
+            return [with_preview(item, values[item.name], self.given, self.redactor, self._warn) for item in stored]
+        except GrandpaError as unfit:
+            self._warn(f"its fallback cannot take the place of its result: {unfit}")
+            return None
 
     def give_up(self, error: BaseException, frame: FrameType | None = None) -> int:
         """Says how the task failed, for a caller that ends the process with the code that is returned."""

@@ -43,6 +43,12 @@ class Records:
         path = f"runs/{place.run_id}/{place.task}/{place.uuid}/{self.attempt}/{name}.json"
         self.store.put_record(path, self.redactor.json(dict(record)))
 
+    def attempts(self) -> int:
+        """How many attempts at the task have begun, this one included. Raises the store's errors."""
+        place = self.place
+        found = self.store.list_records(f"runs/{place.run_id}/{place.task}/{place.uuid}/")
+        return sum(1 for path in found if path.endswith("/started.json"))
+
     def put_failure(self, record: Mapping[str, Json]) -> bool:
         """Writes `failure` where the store takes it within a bounded time; whether it did."""
         return _within(_FAILURE_LIMIT_S, lambda: self.put("failure", record))

@@ -46,8 +46,8 @@ class ToldEvents:
     def finished(self, duration_s: float, outputs: Mapping[str, str]) -> None:
         self._end(TaskFinished(time.time(), self._task, self._attempt, duration_s, outputs))
 
-    def failed(self, duration_s: float, error: str, report: str) -> None:
-        self._end(TaskFailed(time.time(), self._task, self._attempt, duration_s, error, report))
+    def failed(self, duration_s: float, error: str, report: str, fallback: Mapping[str, str] | None = None) -> None:
+        self._end(TaskFailed(time.time(), self._task, self._attempt, duration_s, error, report, fallback))
 
     def _end(self, event: TaskFinished | TaskFailed) -> None:
         """The last event; all has been heard and written when this returns, or its time is over."""
