@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ class Crew:
         self._folder = ""
         self._known: dict[str, Any] = {}
         self.memory = Memory(memory_bytes or default_limit_bytes(), lambda: scratch.folder("memory"))
-        weakref.finalize(self, _end, self.hands, self.memory, scratch)
+        weakref.finalize(self, _end_own, os.getpid(), self.hands, self.memory, scratch)
 
     def _knows(self, nodes: Mapping[str, Any]) -> bool:
         """Whether the workers have the code of these nodes (key to function or class) already, as it is now."""
@@ -101,6 +102,12 @@ class Crew:
         """No process, no memory, no file is left when this returns. What comes later starts anew."""
         _end(self.hands, self.memory, self._scratch)
         self._sha256, self._known = "", {}
+
+
+def _end_own(process: int, hands: list[Hand], memory: Memory, scratch: Scratch) -> None:
+    """At the end of the process that has the crew, not of a fork of it."""
+    if os.getpid() == process:
+        _end(hands, memory, scratch)
 
 
 def _end(hands: list[Hand], memory: Memory, scratch: Scratch) -> None:

@@ -71,6 +71,7 @@ class Runner:
 
     def __init__(self, folder: str, say: Callable[[tuple[Any, ...]], None], note: Callable[[str], None]) -> None:
         self._folder = folder
+        self._scratch = ""
         self._say = say
         self._note = note
         self._interfaces: list[tuple[str, Interface, bytes | None]] = []
@@ -99,6 +100,7 @@ class Runner:
             del os.environ[name]
         os.environ.update(setting.environ)
         self._setting = setting
+        self._scratch = os.path.join(os.path.dirname(setting.spool), "tasks")  # goes with the run, if not before
         self._interfaces.clear()
         self._growing.clear()
         self._spool_store = None
@@ -119,7 +121,12 @@ class Runner:
         under_way.spec = spec
         output = FramedOutput(self._prints, Owner(self._setting.run_id, spec.number, spec.attempt))
         context = TaskContext(
-            self._setting.run_id, spec.id, spec.attempt, open_log=lambda: self._open_log(spec), output=output
+            self._setting.run_id,
+            spec.id,
+            spec.attempt,
+            folder=self._scratch,
+            open_log=lambda: self._open_log(spec),
+            output=output,
         )
         inputs: dict[str, Any] = {}
         under_way.inputs = inputs
