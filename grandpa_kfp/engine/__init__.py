@@ -16,6 +16,6 @@ scheduler.py      pure: dependencies in, ready tasks out, in which order
 dispatch.py       the scheduler behind a lock: hands ready tasks to the lanes of an executor
 threads.py        an executor: lanes are daemon threads
 attempts.py       one task on one lane: its attempts, its timeout, how it ended; timers.py calls back in time
-events.py         what happened, as data, and the one thread that tells it to listeners
+events.py         what happens, as data (grandpa_kfp_runtime.events); echo.py shows what tasks print
 record.py         the run's folder in `.grandpa/runs/`; run.py is what a run leaves its caller
 """
