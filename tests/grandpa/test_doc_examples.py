@@ -1,4 +1,4 @@
-"""The examples in the pages on generators and shared state run as they stand."""
+"""The examples in the pages on events, generators and shared state run as they stand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("page", ["generators.md", "sync.md"])
+@pytest.mark.parametrize("page", ["events.md", "generators.md", "sync.md"])
 def test_examples_run(page, tmp_path):
     """Each page's examples, one after the other, as a script."""
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text("utf-8"), re.DOTALL)
