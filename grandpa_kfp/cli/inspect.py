@@ -75,16 +75,20 @@ def _of_run(run: InspectedRun) -> str:
         more = (
             f", became {len(inner):,} tasks" if len(inner) > _MOST_INNER or (inner and len(indent) > _DEEPEST) else ""
         )
-        lines.append(f"{indent}{task.name} {task.state}{took}{more}" + (f": {metrics}" if metrics else ""))
+        lines.append(f"{indent}{task.name} {_state(task)}{took}{more}" + (f": {metrics}" if metrics else ""))
         if not more:
             waiting += [(f"{indent}  ", item) for item in reversed(inner)]
     return "\n".join(lines)
 
 
+def _state(task: InspectedTask) -> str:
+    return f"{task.state}, fell back" if task.fell_back else task.state
+
+
 def _of_task(task: InspectedTask) -> str:
     from ..drawing.logged_words import logged_lines
 
-    lines = [f"{task.name} {task.state}"]
+    lines = [f"{task.name} {_state(task)}"]
     for title, values in (("inputs", task.inputs), ("outputs", task.outputs)):
         if values:
             lines.append(f"{title}:")

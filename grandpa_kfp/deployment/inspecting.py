@@ -59,6 +59,7 @@ class InspectedTask:
     logged: metrics, parameters and artifacts by name; `logged.last()` are the metrics' last values.
 
     made: how it was made, for `replay`. Raises LoadError where nobody knows. parent: the task that became this one.
+    fell_back: it failed, and its fallback is its output.
     """
 
     name: str
@@ -71,6 +72,7 @@ class InspectedTask:
     logged: Logged = NOTHING_LOGGED
     artifacts: Mapping[str, StoredValue] = field(default_factory=dict)
     parent: str = ""
+    fell_back: bool = False
 
     def output(self, name: str = RESULT) -> Any:
         """The value of an output. Raises LoadError where the task left none of that name."""
@@ -231,7 +233,7 @@ def _of_this_machine(root: Path, run_id: str, uri: str) -> InspectedRun:
     for item in run.tasks.values():
         made = partial(yaml.made if file.exists() else graph.made, item.id)
         task = _task(item.id, item.state, item.duration_s, records, store, made, item.report, item.logged)
-        task = replace(task, parent=item.parent)
+        task = replace(task, parent=item.parent, fell_back=item.fell_back)
         if not file.exists():
             outputs = {name: StoredValue(name, handle, store) for name, handle in item.outputs.items()}
             task = replace(task, inputs=_inputs_of(graph, item.id), outputs=outputs)

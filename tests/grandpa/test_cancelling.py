@@ -203,8 +203,12 @@ def test_an_interrupted_attempt_is_followed_by_the_next(tmp_path: Path) -> None:
     assert ended.tasks["slow_once"].attempts == 2
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interrupts_do_not_stray() -> None:
-    """Timeouts that fall upon the end of a body, again and again: each task succeeds or times out, and none else."""
+    """Timeouts that fall upon the end of a body, again and again: each task succeeds or times out, and none else.
+
+    One may come up in a weak reference's callback, where Python can only report it.
+    """
 
     @Node(timeout_s=0.01)
     def close_call(n: int) -> int:

@@ -299,6 +299,9 @@ def test_a_compiled_task_falls_back_in_its_container(project: Project) -> None:
     marks = {name: (task.state, task.fell_back) for name, task in tasks.items() if name in ("fails", "sleeps", "total")}
     assert marks == {"fails": ("failed", True), "sleeps": ("failed", True), "total": ("succeeded", False)}
     assert "no numbers" in tasks["fails"].report
+    shown = project.grandpa("inspect", read_run(project.folder).id).out
+    assert "fails failed, fell back" in shown
+    assert "fell back" in ended.err
 
 
 def test_kubeflow_does_not_cache_what_may_be_a_fallback() -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from grandpa_kfp_runtime.contract import (
     ENV_ACCESS_KEY,
-    ENV_FALLBACK,
     ENV_CALLBACKS,
+    ENV_FALLBACK,
     ENV_INDEX_URL,
     ENV_INLINE_BYTES,
     ENV_PACKAGES,
