@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -50,7 +51,7 @@ class LiveProgress:
         self._before = sys.stdout, sys.stderr
         self._tally.began = time.monotonic()
         self._live.start()
-        above = _Above(self._console, sys.stderr)
+        above = _Above(self._console, sys.stderr, self._live.stop)
         sys.stderr = above
         if sys.stdout is self._before[1]:  # else it leads elsewhere, into a file or a program
             sys.stdout = above
@@ -152,15 +153,22 @@ class _Raw:
 
 
 class _Above:
-    """Standard error while the block is there: whole lines go above it."""
+    """Standard error while the block is there: whole lines go above it.
 
-    def __init__(self, console: Console, own: TextIO) -> None:
+    stop: removes the block, when somebody asks a question: a debugger, or `input`.
+    """
+
+    def __init__(self, console: Console, own: TextIO, stop: Callable[[], None]) -> None:
         self._console = console
         self._own = own
+        self._stop = stop
+        self._asked = False
         self._lock = threading.Lock()
         self._rest = ""
 
     def write(self, text: str) -> int:
+        if self._asked:
+            return self._own.write(text)
         with self._lock:
             lines, line_break, self._rest = (self._rest + text).rpartition("\n")
         if line_break:
@@ -168,7 +176,15 @@ class _Above:
         return len(text)
 
     def flush(self) -> None:
-        """Lines go out when they are whole."""
+        """Lines go out when they are whole; who flushes one that is not asks something."""
+        if self._rest and not self._asked:
+            self._asked = True
+            self._stop()
+            with self._lock:
+                self._own.write(self._rest)
+                self._rest = ""
+        if self._asked:
+            self._own.flush()
 
     def end(self) -> None:
         """What has begun is a line too."""

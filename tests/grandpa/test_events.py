@@ -573,3 +573,20 @@ def test_time_left_is_estimated_from_what_tasks_of_the_name_took(monkeypatch: py
         counts(events.TaskStarted(0.0, name, 1))
         counts(events.TaskFinished(0.0, name, 1, 0.0, {}))
     assert counts.left_s() == pytest.approx(20.0)
+
+
+def test_a_task_that_asks_shows_its_question(project: Project) -> None:
+    """`input` and debuggers: the lines before it, then the question, though its line has not ended."""
+    project.flow("""
+        @Node
+        def asks() -> str:
+            print("a line before")
+            return input("your name? ")
+
+        @Workflow
+        def flow():
+            return asks()
+    """)
+    done = project.process("run", "flow.py", typed="Ada\n")
+    assert (done.code, done.out) == (0, "'Ada'\n"), done.err
+    assert done.err.startswith("asks | a line before\nyour name? ")

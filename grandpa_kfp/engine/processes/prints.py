@@ -80,6 +80,9 @@ class FramedOutput:
         if lines:
             self._voice.say(self._owner, stream, lines)
 
+    def unfinished(self) -> str:
+        return ""  # nobody answers a worker
+
     def close(self) -> None:
         with self._lock:
             left, self._rest = self._rest, {}

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO, cast
 
 from ..context import output_here
 from ..events.kinds import Stream
@@ -23,6 +24,7 @@ class StandIn:
     def __init__(self, name: Stream, own: Any) -> None:
         self._name: Stream = name
         self._own = own
+        self._second = -1
         if hasattr(own, "buffer"):
             self.buffer = _Bytes(self, own)
 
@@ -44,6 +46,23 @@ class StandIn:
         """A task's lines go out by themselves."""
         if output_here() is None or _forked:
             self._own.flush()
+
+    def fileno(self) -> int:
+        """In a task another number of the same file, by which `input` sees that its question must pass through here."""
+        number: int = self._own.fileno()
+        if output_here() is None or _forked:
+            return number
+        with _LOCK:
+            if self._second < 0:
+                self._second = os.dup(number)
+            return self._second
+
+    def end(self) -> Any:
+        """The stream that it stood for."""
+        if self._second >= 0:
+            os.close(self._second)
+            self._second = -1
+        return self._own
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._own, name)
@@ -77,6 +96,29 @@ class _Bytes:
         return getattr(self._own.buffer, name)
 
 
+class _Asking:
+    """`sys.stdin`: before a task reads a line, what it asks is shown, though its line has not ended."""
+
+    def __init__(self, own: Any) -> None:
+        self._own = own
+
+    def readline(self, *args: int) -> str:
+        output = output_here()
+        if output is not None and not _forked:
+            time.sleep(_LINES_BEFORE_S)
+            shown = sys.stdout._own if isinstance(sys.stdout, StandIn) else sys.stdout
+            shown.write(output.unfinished())
+            shown.flush()
+        line: str = self._own.readline(*args)
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._own, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._own)
+
+
 def put_in_place() -> None:
     """For the rest of this process's life."""
     global _users
@@ -100,7 +142,9 @@ def captured() -> Iterator[None]:
                 for name in _NAMES:
                     found = getattr(sys, name)
                     if isinstance(found, StandIn):  # else somebody has put in another one meanwhile, and knows why
-                        setattr(sys, name, found._own)
+                        setattr(sys, name, found.end())
+                if isinstance(sys.stdin, _Asking):
+                    sys.stdin = sys.stdin._own
 
 
 def _stand_in() -> None:
@@ -108,6 +152,8 @@ def _stand_in() -> None:
         own = getattr(sys, name)
         if own is not None and not isinstance(own, StandIn):
             setattr(sys, name, StandIn(name, own))
+    if sys.stdin is not None and not isinstance(sys.stdin, _Asking):
+        sys.stdin = cast(TextIO, _Asking(sys.stdin))
 
 
 def _in_child() -> None:
@@ -116,6 +162,8 @@ def _in_child() -> None:
     _LOCK = threading.Lock()
 
 
+_LINES_BEFORE_S = 0.06
+"""By then the lines before a question are shown."""
 _NAMES: tuple[Stream, ...] = ("stdout", "stderr")
 _LOCK = threading.Lock()
 _users = 0

@@ -24,6 +24,10 @@ class Output(Protocol):
         """The attempt has ended: what is left of a line is told as well."""
         ...
 
+    def unfinished(self) -> str:
+        """Takes the lines that have begun: questions, when somebody is to answer them."""
+        ...
+
 
 class TaskOutput:
     """Keeps what is printed until it is taken. wake: told when there is something where there was nothing.
@@ -62,6 +66,22 @@ class TaskOutput:
             left = bool(self._parts or self._rest)
         if left:
             self._wake()
+
+    def unfinished(self) -> str:
+        """Takes the lines that have begun: questions, when somebody is to answer them."""
+        with self._lock:
+            for index, (stream, text) in enumerate(self._parts):
+                self._rest[stream], self._parts[index] = "", (stream, self._rest.get(stream, "") + text)
+            parts = _joined(self._parts)
+            self._parts, asked = [], ""
+            for stream, text in parts:
+                lines, rest = whole_lines(text)
+                asked += rest
+                if lines:
+                    self._parts.append((stream, lines))
+            asked = "".join(self._rest.values()) + asked
+            self._rest.clear()
+        return asked
 
     def take(self) -> list[tuple[Stream, str]]:
         """The whole lines since it was asked last; after `close` all that is left."""
