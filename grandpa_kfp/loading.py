@@ -305,7 +305,8 @@ def _make_room(file: Path, folders: list[str]) -> None:
 
 
 @contextmanager
-def _marked_as_loading(file: Path) -> Iterator[None]:
+def marked_as_loading(file: Path | str) -> Iterator[None]:
+    """Within, `run`, `compile` and the like are refused: the top level of this file is being run."""
     token = _loading.set(str(file))
     try:
         yield
@@ -320,7 +321,7 @@ def _execute(name: str, file: Path, given: Path, text: bytes) -> ModuleType:
     parent, _, last = name.rpartition(".")
     linecache.checkcache(str(file))
     try:
-        with _marked_as_loading(file):
+        with marked_as_loading(file):
             if parent:
                 importlib.import_module(parent)
             sys.modules[name] = module

@@ -193,6 +193,12 @@ def nested() -> Any:
     return run(inner, {"n": 3}, record=False).value
 
 
+@Node
+def nested_on(processes: int) -> Any:
+    """The same on other worker processes."""
+    return run(inner, {"n": 3}, processes=processes, record=False).value
+
+
 @Workflow
 def inner(n: int = 1) -> Any:
     return inc(inc(n))

@@ -262,7 +262,10 @@ class Runner:
             if main in loader.modules:
                 import importlib
 
-                sys.modules["__main__"] = importlib.import_module(main)
+                from ...loading import marked_as_loading
+
+                with marked_as_loading(main):  # a run at its top level would load it in workers again, without end
+                    sys.modules["__main__"] = importlib.import_module(main)
             self._loader = loader
             return loader
 
