@@ -210,6 +210,7 @@ def test_a_node_of_another_engine(outer: int) -> None:
     assert run(flow, processes=outer, record=False).value == [5, 5]
 
 
+@pytest.mark.slow
 def test_under_pytest_xdist(tmp_path: Path) -> None:
     """Each of its processes has a crew, and their ends are waited for."""
     (tmp_path / "pyproject.toml").write_text("")

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from process_counts import comes, lives, resident_mib
-from process_flows import inc
+from process_counts import comes, lives, resident_mib, workers_of
+from process_flows import inc, total
 from rough_flows import (
     array,
     breaks_writes,
@@ -31,7 +31,7 @@ from rough_flows import (
     reads,
 )
 
-from grandpa_kfp import Workflow, run
+from grandpa_kfp import Workflow, run, trace
 from grandpa_kfp.engine.processes import segments
 from grandpa_kfp.engine.processes.crew import Crew
 from grandpa_kfp.engine.workers import workers
@@ -198,3 +198,47 @@ def test_a_write_that_fails_in_the_worker_goes_to_disk() -> None:
     assert value_of(lambda: flow(False), 1) == [[7, 7, 2 << 20]] * 2
     with pytest.raises(TaskError, match=r"(?s)array \(.*no room in shared memory, nor on disk.*No space left"):
         value_of(lambda: flow(True), 1)
+
+
+# --- much --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_tasks_take_memory_in_proportion() -> None:
+    """Ten times as many tasks take about ten times as long, no more than 4 KiB each, and none of it in workers."""
+
+    def timed(count: int, crew: Crew) -> float:
+        @Workflow
+        def flow() -> Any:
+            return total([inc(number) for number in range(count)])
+
+        graph = trace(flow, {})
+        begun = time.monotonic()
+        assert run(graph, processes=crew, record=False).value == count * (count + 1) // 2
+        return time.monotonic() - begun
+
+    crew = workers(2, 1, None)
+    assert crew is not None
+    try:
+        timed(1_000, crew)
+        small = timed(10_000, crew)
+        before = resident_mib()
+        assert timed(100_000, crew) < 40 * small
+        assert resident_mib() - before < 800
+        assert all(resident_mib(pid) < 400 for pid in workers_of(os.getpid()))
+    finally:
+        crew.close()
+
+
+@pytest.mark.slow
+def test_a_value_of_3_gb() -> None:
+    """Beyond what one write or one message takes; given to two readers, it is copied once."""
+    room = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    if room < 12:
+        pytest.skip(f"a value of 3 GB needs 12 GB of free memory, and {room:.0f} GB are free")
+
+    def flow() -> Any:
+        big = array(3_000, 7)
+        return [ends(big), ends(big)]
+
+    assert value_of(flow, 2) == [[7, 7, 3_000 << 20]] * 2
