@@ -6,6 +6,7 @@ Everything is imported when it is used, so that `import grandpa_kfp` stays light
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,8 @@ def compile(
     chosen = CompileOptions.of(options)
     graph = packed(workflow, params, root=Path(root) if root is not None else None, include=include)
     compiled = upload_code(compile_graph(graph, chosen), chosen)
+    if getattr(workflow, "on_failure", None) is not None:
+        compiled = replace(compiled, notes=(*compiled.notes, f"{workflow.name}: Kubeflow does not call its on_failure"))
     if path is not None:
         write_whole(Path(path), compiled.text)
     return compiled

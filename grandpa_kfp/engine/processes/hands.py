@@ -115,6 +115,7 @@ class Hand:
         self.incoming = Incoming(ours)
         self._outgoing = Outgoing(ours)
         self.blocked = False
+        self._group_is_gone = False
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -141,8 +142,9 @@ class Hand:
 
     def kill(self) -> None:
         """Ends it and what its tasks started, at once."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        if not self._group_is_gone:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
 
     def ask_to_stop(self) -> None:
@@ -152,11 +154,17 @@ class Hand:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process has ended. It is left unreaped, so that its group's number stays its own."""
+        """Whether the process has ended, and all that its tasks started."""
+        if self.process.poll() is None:
+            return False
         try:
-            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
-        except ChildProcessError:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            self._group_is_gone = True  # its number may be another's from now on
             return True
+        except PermissionError:
+            return False
+        return False
 
     def ask_to_end(self) -> None:
         self.say(specs.END)
