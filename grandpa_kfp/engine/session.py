@@ -192,8 +192,10 @@ def note(run: Run, text: str) -> None:
 
 def _raise_if_cancelled(cancel: CancelToken | None, run: Run) -> None:
     """Raises RunCancelled for a run that its token has kept from its end."""
-    if cancel is not None and cancel.cancelled and any(
-        task.state != "succeeded" and not task.fell_back for task in run.tasks.values()
+    if (
+        cancel is not None
+        and cancel.cancelled
+        and any(task.state != "succeeded" and not task.fell_back for task in run.tasks.values())
     ):
         raise RunCancelled(f"{run.name} was cancelled" + (f": {cancel.reason}" if cancel.reason else ""))
 
