@@ -51,34 +51,24 @@ def test_importing_loads_nothing_heavy():
     assert result.stdout.strip() == "[]"
 
 
-def test_importing_takes_less_than_60_ms():
-    """The best of five, in fresh processes, measured inside."""
-    code = "import time; t = time.perf_counter(); import grandpa_kfp; print(time.perf_counter() - t)"
-    times = []
-    for _ in range(5):
-        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-        times.append(float(result.stdout))
-    assert min(times) < 0.06
-
-
-def test_tracing_a_thousand_calls_takes_less_than_30_ms():
-    """The best of five; chained calls with a constant each."""
-    from grandpa_kfp import Node, Workflow, trace
+def test_tracing_is_linear_in_calls():
+    """Ten times the calls take ten times as long, not a hundred."""
+    from grandpa_kfp import Node, Static, Workflow, trace
 
     @Node
     def add(a: int, b: int) -> int:
         return a + b
 
     @Workflow
-    def chain(x: int = 0):
-        for index in range(1000):
+    def chain(x: int = 0, count: Static[int] = 1):
+        for index in range(count):
             x = add(x, index)
         return x
 
-    times = []
-    for _ in range(5):
+    def seconds_of(count: int) -> float:
         start = time.perf_counter()
-        graph = trace(chain)
-        times.append(time.perf_counter() - start)
-    assert len(graph.operations) == 1000
-    assert min(times) < 0.03
+        assert len(trace(chain, {"count": count}).operations) == count
+        return time.perf_counter() - start
+
+    few, many = (min(seconds_of(count) for _ in range(3)) for count in (500, 5_000))
+    assert many < 40 * few

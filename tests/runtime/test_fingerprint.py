@@ -853,4 +853,4 @@ def test_a_large_module_is_fast(project: Project) -> None:
     values = {made.code(getattr(loaded, f"node_{n}")) for n in range(200)}
     elapsed = time.perf_counter() - started
     assert len(values) == 200
-    assert elapsed < 1.0
+    assert elapsed < 20  # 0.1 s; each node's hash for itself would take minutes

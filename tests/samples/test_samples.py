@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +60,10 @@ def check_value(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", VALUES)
 def test_a_sample_runs_on_threads(name: str) -> None:
     """The value that its docstring promises; seven seconds of sleep take four."""
-    started = time.perf_counter()
     run = grandpa_kfp.run(load_target(str(SAMPLES / name / "pipeline.py")), record=False)
     check_value(name, run.value)
     if name == "a_to_g":
-        assert time.perf_counter() - started < 6.5  # one after the other they take seven
+        assert sum(task.duration_s for task in run.tasks.values()) > 1.2 * run.duration_s  # side by side
 
 
 @pytest.mark.parametrize("name", VALUES)
