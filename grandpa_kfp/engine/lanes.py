@@ -30,9 +30,7 @@ class ThreadLanes:
         self._timers = Timers(lambda defect: self._dispatcher.crash(defect))
         attempts = Attempts(body, ledger, self._timers)
         self._executor = ThreadExecutor(lanes, attempts.work, lambda defect: self._dispatcher.crash(defect))
-        self._dispatcher = Dispatcher(
-            schedule, self._executor, keep_going=keep_going, ready=ready, cancel=cancel
-        )
+        self._dispatcher = Dispatcher(schedule, self._executor, keep_going=keep_going, ready=ready, cancel=cancel)
         attempts.connect(self._dispatcher, self._executor)
 
     @property

@@ -372,7 +372,7 @@ def test_in_a_compiled_pipeline(tmp_path):
     assert shared._server is None
 
 
-NODES = '''
+NODES = """
 import os
 import time
 
@@ -419,7 +419,7 @@ def flow(n: int = 50):
 @Workflow
 def growing(n: int = 50):
     return inside(n)
-'''
+"""
 
 
 @pytest.mark.parametrize("name", ["flow", "growing"])
