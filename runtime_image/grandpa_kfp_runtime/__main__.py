@@ -2,7 +2,8 @@
 
 import sys
 
-from .launch.launcher import end_process, main
+from .launch.launcher import main
+from .launch.process import end_process
 
 if __name__ == "__main__":  # a process that multiprocessing spawns imports this file, too
     end_process(main(sys.argv[1:]))

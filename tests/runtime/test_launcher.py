@@ -616,10 +616,10 @@ def test_with_the_store_down_the_report_stands_in_the_log(container: Container) 
 def test_a_thread_that_is_left_running_does_not_keep_the_process() -> None:
     program = (
         "import threading\n"
-        "from grandpa_kfp_runtime.launch import launcher\n"
-        "launcher._EXIT_GRACE_S = 0.2\n"
+        "from grandpa_kfp_runtime.launch import process\n"
+        "process._EXIT_GRACE_S = 0.2\n"
         "threading.Thread(target=threading.Event().wait, name='upload').start()\n"
-        "launcher.end_process(3)\n"
+        "process.end_process(3)\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=LIMIT_S)
     assert ended.returncode == 3

@@ -15,7 +15,6 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import contract
 from ..builtins import BY_HANDLE, ByHandle
-from ..context import TaskContext, activate_process, log_to
+from ..context import TaskContext, activate_process
 from ..contract import CodeCall, Input, Interface, TaskCall
 from ..errors import GrandpaError, PayloadError, RunCancelled, StoreDenied, StoreUnavailable
 from ..redaction import Redactor
@@ -34,6 +33,7 @@ from ..values.pickling import ClassFingerprint
 from .executor_io import PREVIEW_SUFFIX, ExecutorInput, Place, executor_output, write_file, write_preview
 from .inputs import decode_inputs
 from .outputs import Output, store_output, with_preview
+from .process import StandardError, hide_credentials, parent_of, set_up_streams, tell, timeout_s_of
 from .records import Records, attempt_name
 from .task_code import check_by_value, open_code, put_code, where_of
 from .watchdog import Watchdog
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from .stored_log import StoredLog
     from .told_events import ToldEvents
 
-_EXIT_GRACE_S = 30.0
 _DEFECT = 70
 _NO_RUN = "unknown"
 
@@ -51,9 +50,9 @@ _NO_RUN = "unknown"
 def main(argv: Sequence[str]) -> int:
     """Runs what the args say; the process's exit code. Only what is wrong with the args' verb is told here."""
     if not argv or argv[0] not in ("task", "code"):
-        _tell("usage: python -m grandpa_kfp_runtime task|code --contract 1 ... (written by grandpa compile)")
+        tell("usage: python -m grandpa_kfp_runtime task|code --contract 1 ... (written by grandpa compile)")
         return 2
-    _set_up_streams()
+    set_up_streams()
     return run_task(argv) if argv[0] == "task" else run_code(argv)
 
 
@@ -61,7 +60,7 @@ def run_task(argv: Sequence[str], env: MutableMapping[str, str] = os.environ) ->
     """Runs one task to its end, whatever that is, and says so in every place that should know."""
     attempt = _Attempt(env)
     try:
-        watchdog = Watchdog(_timeout_s(env), attempt.give_up, _parent(env))
+        watchdog = Watchdog(timeout_s_of(env), attempt.give_up, parent_of(env))
     except GrandpaError as error:
         return attempt.give_up(error)
     watchdog.start()
@@ -88,9 +87,9 @@ def run_code(argv: Sequence[str], env: MutableMapping[str, str] = os.environ) ->
         call, _ = CodeCall.from_argv(argv)
         handle = put_code(call, env, open_store(env.get(contract.ENV_STORE) or call.store, patient=True))
     except GrandpaError as error:
-        _tell(f"code failed: {error}")
+        tell(f"code failed: {error}")
         return error.exit_code
-    _tell(f"code: part {call.part} of {call.parts} is in the store, {handle}")
+    tell(f"code: part {call.part} of {call.parts} is in the store, {handle}")
     return 0
 
 
@@ -150,7 +149,7 @@ class _Attempt:
         if self.env.get(contract.ENV_PACKAGES):
             from .installing import provide
 
-            provide(self.env, self.store, self.folder, lambda text: _tell(f"{self.task}: {self.redactor.text(text)}"))
+            provide(self.env, self.store, self.folder, lambda text: tell(f"{self.task}: {self.redactor.text(text)}"))
         for difference in code.check(nodes):
             self._warn(difference)
         target = code.load(interface.instances[int(interface.receiver[1:])].node if interface.receiver else self.node)
@@ -253,11 +252,11 @@ class _Attempt:
             record["hint"] = "this is a defect of grandpa-kfp itself; please report it with all of the above"
         told_by_engine = self.env.get(contract.ENV_TELL) == "record"
         if not told_by_engine:
-            _tell(format_report(record))
+            tell(format_report(record))
         nameless = told_by_engine and self.run_id == _NO_RUN  # no engine would find its record
         down = isinstance(error, StoreUnavailable | StoreDenied)
         if nameless or down or self.records is None or not self.records.put_failure({**record, **self._logged()}):
-            write_marked(record, _StandardError())
+            write_marked(record, StandardError())
         elif not down:
             told = self.told or self._tell_events([])
             outputs = self._fallback(error)
@@ -265,7 +264,7 @@ class _Attempt:
             told.failed(round(time.time() - self.started, 6), _error_line(record), format_report(record), handles)
             if outputs is not None:
                 self.leave(outputs, fell_back=True)
-                _tell(f"{self.task}: fell back")
+                tell(f"{self.task}: fell back")
                 return 0
         return int(record["exit_code"])
 
@@ -371,28 +370,14 @@ class _Attempt:
 
     def _say(self, text: str) -> None:
         if self.verbose:
-            _tell(f"{self.task}: {self.redactor.text(text)}")
+            tell(f"{self.task}: {self.redactor.text(text)}")
 
     def _warn(self, text: str) -> None:
-        _tell(f"{self.task}: warning: {self.redactor.text(text)}")
+        tell(f"{self.task}: warning: {self.redactor.text(text)}")
 
 
 def _error_line(record: Mapping[str, Any]) -> str:
     return f"{record['exception']}: {record['message']}".strip().partition("\n")[0]
-
-
-def hide_credentials(env: MutableMapping[str, str], location: str) -> None:
-    """Takes the store's credentials out of the environment, so that neither user code nor its children see them.
-
-    The variables that the user asked for as secrets of the node stay.
-    """
-    own = (contract.ENV_ACCESS_KEY, contract.ENV_SECRET_KEY, contract.ENV_SESSION_TOKEN)
-    aws = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-    used_aws = location.startswith("s3:") and not (env.get(own[0]) and env.get(own[1]))
-    kept = set(env.get(contract.ENV_REDACT, "").split(","))
-    for name in (*own, *(aws if used_aws else ())):
-        if name not in kept:
-            env.pop(name, None)
 
 
 def _check_outputs(interface: Interface, given: ExecutorInput) -> None:
@@ -411,69 +396,3 @@ def _handles(interface: Interface, given: ExecutorInput) -> dict[str, str]:
             value = given.values[item.name]
             found[item.name] = value if isinstance(value, str) else json.dumps(value)
     return found
-
-
-def _parent(env: MutableMapping[str, str]) -> int | None:
-    """The pipe whose end is the engine's: not for the user's code, nor for its children."""
-    text = env.pop(contract.ENV_PARENT, "")
-    if not text.isdecimal():
-        return None
-    try:
-        os.set_inheritable(int(text), False)
-    except OSError:  # a child that took our environment over, without our pipe
-        return None
-    return int(text)
-
-
-def _timeout_s(env: Mapping[str, str]) -> float:
-    text = env.get(contract.ENV_TIMEOUT_S, "")
-    try:
-        return max(0.0, float(text or 0))
-    except ValueError:
-        raise PayloadError(f"{contract.ENV_TIMEOUT_S} is {text!r}, which is no number of seconds") from None
-
-
-# --- the process ---------------------------------------------------------------------------------
-
-
-def end_process(code: int) -> None:
-    """Ends the process as Python does, but not later than some seconds after the task.
-
-    Python waits for threads that are no daemons; one that a task left running must not keep the pod.
-    """
-
-    def end() -> None:
-        time.sleep(_EXIT_GRACE_S)
-        left = [thread.name for thread in threading.enumerate() if not thread.daemon]
-        _tell(f"warning: the task has ended, what it left running is given up: threads {', '.join(left)}")
-        os._exit(code)
-
-    threading.Thread(target=end, name="grandpa-exit", daemon=True).start()
-    sys.exit(code)
-
-
-def _set_up_streams() -> None:
-    """What the user's code prints goes out at once, and no character of it can fail."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace", line_buffering=True, write_through=True)
-    log_to(sys.stderr, verbose=os.environ.get(contract.ENV_VERBOSE) == "1")
-    sys.argv[1:] = []  # the user's modules must not take our args for theirs
-
-
-def _tell(text: str) -> None:
-    _StandardError().write(f"{text}\n")
-
-
-class _StandardError:
-    """Standard error by its number: whatever the user's code did to `sys.stderr`, whichever thread holds it."""
-
-    def write(self, text: str) -> int:
-        data = text.encode("utf-8", "backslashreplace")
-        while data:
-            data = data[os.write(2, data) :]
-        return len(text)
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
