@@ -48,6 +48,13 @@ if TYPE_CHECKING:
     from .api import compile as compile
     from .api import run as run
     from .authoring.components import Component as Component
+    from .authoring.control_flow import collect as collect
+    from .authoring.control_flow import each as each
+    from .authoring.control_flow import either as either
+    from .authoring.control_flow import elsewhen as elsewhen
+    from .authoring.control_flow import is_in as is_in
+    from .authoring.control_flow import otherwise as otherwise
+    from .authoring.control_flow import when as when
     from .authoring.generators import GeneratorNode as GeneratorNode
     from .authoring.growing import resolve as resolve
     from .authoring.nodes import Node as Node
@@ -74,6 +81,7 @@ _ERRORS = (
     "LoadError", "ObjectCorrupt", "ObjectGone", "PackagesError", "ParameterError", "PayloadError", "RunCancelled",
     "StoreDenied", "StoreError", "StoreFull", "StoreUnavailable", "TaskError", "TaskTimeout", "TraceError",
 )  # fmt: skip
+_CONTROL_FLOW = ("collect", "each", "either", "elsewhen", "is_in", "otherwise", "when")
 _LOGGED = ("ClassificationMetrics", "Figure", "Html", "Markdown", "Metrics")
 _VOLUMES = ("config_map_volume", "empty_dir", "ephemeral_volume", "pvc", "secret_volume")
 _HOMES = {
@@ -103,6 +111,7 @@ _HOMES = {
     "task_executor": "grandpa_kfp.tasks",
     "trace": "grandpa_kfp.authoring.tracing",
     **dict.fromkeys(("log_artifact", "log_metric", "log_params"), "grandpa_kfp_runtime.context"),
+    **dict.fromkeys(_CONTROL_FLOW, "grandpa_kfp.authoring.control_flow"),
     **dict.fromkeys(_LOGGED, "grandpa_kfp_runtime.logged.kinds"),
     **dict.fromkeys(_VOLUMES, "grandpa_kfp.authoring.volumes"),
     **dict.fromkeys(_ERRORS, "grandpa_kfp_runtime.errors"),

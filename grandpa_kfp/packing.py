@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from grandpa_kfp_compiler.graph import (
-    Call,
     Code,
     Constant,
     Filled,
@@ -21,6 +20,7 @@ from grandpa_kfp_compiler.graph import (
     PythonNode,
     TypeSpec,
     Value,
+    bodies_of,
     values_of,
 )
 from grandpa_kfp_runtime.code.fingerprint import Fingerprints, file_hash
@@ -152,8 +152,9 @@ def _constants(graph: Graph) -> Iterator[Any]:
     for item in (*graph.instances, *graph.operations):
         for value in values_of(item):
             yield from _held(value)
-        if not isinstance(item, Call | Instance):
-            yield from _constants(item.body)
+        if not isinstance(item, Instance):
+            for body in bodies_of(item):
+                yield from _constants(body)
     for _, value in graph.outputs:
         yield from _held(value)
 

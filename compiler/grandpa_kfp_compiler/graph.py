@@ -8,13 +8,14 @@ a file has none.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeAlias
 
 from grandpa_kfp_runtime.contract import RESULT
 from grandpa_kfp_runtime.typespec import ANY, Json, TypeSpec
 
+from .control import Arm, Branch, Loop, Predicate
 from .options import RULES
 from .options.placement import Toleration
 from .options.volumes import Volume
@@ -274,7 +275,7 @@ class Group:
     where: str = ""
 
 
-Operation: TypeAlias = "Call | Group"
+Operation: TypeAlias = "Call | Group | Branch | Loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,18 +326,18 @@ class Graph:
         for operation in self.operations:
             if isinstance(operation, Call):
                 found.setdefault(operation.node.key, operation.node)
-            else:
-                for key, node in operation.body.nodes().items():
+            for body in bodies_of(operation):
+                for key, node in body.nodes().items():
                     found.setdefault(key, node)
         return found
 
     def calls(self) -> Iterator[Call]:
-        """Every call, those in groups included."""
+        """Every call, those in nested graphs included."""
         for operation in self.operations:
             if isinstance(operation, Call):
                 yield operation
-            else:
-                yield from operation.body.calls()
+            for body in bodies_of(operation):
+                yield from body.calls()
 
     def with_nodes(self, nodes: dict[str, PythonNode]) -> Graph:
         """The same graph with its nodes replaced by key."""
@@ -346,7 +347,7 @@ class Graph:
             operations=tuple(
                 replace(item, node=nodes[item.node.key])
                 if isinstance(item, Call)
-                else replace(item, body=item.body.with_nodes(nodes))
+                else with_bodies(item, [body.with_nodes(nodes) for body in bodies_of(item)])
                 for item in self.operations
             ),
         )
@@ -355,15 +356,52 @@ class Graph:
 # --- walking -------------------------------------------------------------------------------------
 
 
+def bodies_of(operation: Operation) -> tuple[Graph, ...]:
+    """The graphs inside an operation."""
+    if isinstance(operation, Call):
+        return ()
+    return tuple([arm.body for arm in operation.arms]) if isinstance(operation, Branch) else (operation.body,)
+
+
+def with_bodies(operation: Group | Branch | Loop, bodies: Sequence[Graph]) -> Group | Branch | Loop:
+    """The operation with other graphs inside, one for each that it has."""
+    if isinstance(operation, Branch):
+        arms = zip(operation.arms, bodies, strict=True)
+        return replace(operation, arms=tuple([Arm(arm.predicate, body) for arm, body in arms]))
+    return replace(operation, body=bodies[0])
+
+
+def outputs_of(operation: Operation) -> tuple[str, ...]:
+    """The names of its outputs."""
+    if isinstance(operation, Call):
+        return operation.node.outputs
+    return tuple([name for name, _ in bodies_of(operation)[0].outputs]) if bodies_of(operation) else ()
+
+
 def values_of(operation: Operation | Instance) -> Iterator[Value]:
-    """The operation's argument values, structures not opened."""
-    if isinstance(operation, Group):
-        for _, value in operation.arguments:
-            yield value
-    else:
+    """The operation's argument values, structures not opened, what it decides by included."""
+    if isinstance(operation, Call | Instance):
         yield from operation.args
         for _, value in operation.kwargs:
             yield value
+        return
+    if isinstance(operation, Branch):
+        for arm in operation.arms:
+            if arm.predicate is not None:
+                yield from arm.predicate.values()
+    elif isinstance(operation, Loop):
+        yield operation.items
+    for _, value in operation.arguments:
+        yield value
+
+
+def control_flow(graph: Graph) -> Iterator[Branch | Loop]:
+    """Every branch and loop, those in nested graphs included, outer ones first."""
+    for operation in graph.operations:
+        if isinstance(operation, Branch | Loop):
+            yield operation
+        for body in bodies_of(operation):
+            yield from control_flow(body)
 
 
 def leaves(value: Value) -> Iterator[Value]:
@@ -408,8 +446,8 @@ def dependencies(graph: Graph) -> dict[str, tuple[str, ...]]:
 
 __all__ = [
     "ANY", "HANDLE", "MISSING", "NO_OPTIONS", "OPTION_NAMES", "RESULT",
-    "Call", "Code", "Constant", "Filled", "Graph", "Group", "Instance", "InstanceValue", "Json",
-    "NodeParameter", "Operation", "Options", "Parameter", "ParameterValue", "PythonNode", "Signature",
+    "Arm", "Branch", "Call", "Code", "Constant", "Filled", "Graph", "Group", "Instance", "InstanceValue", "Json", "Loop",
+    "NodeParameter", "Operation", "Options", "Parameter", "ParameterValue", "Predicate", "PythonNode", "Signature",
     "TaskOutput", "TypeSpec", "Value",
-    "dependencies", "inputs_of", "leaves", "values_of",
+    "bodies_of", "control_flow", "dependencies", "inputs_of", "leaves", "outputs_of", "values_of", "with_bodies",
 ]  # fmt: skip

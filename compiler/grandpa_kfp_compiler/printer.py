@@ -1,7 +1,7 @@
 r"""A graph as readable text: `grandpa graph`, `--print-after`, the golden tests of the passes.
 
     graph      = "workflow" NAME "(" [ parameter { ", " parameter } ] ")" [ " -> " TYPE ] [ where ]
-                 { "  " ( node | method | instance | task | group ) } [ "  " return ]
+                 { "  " ( node | method | instance | task | group | branch | loop ) } [ "  " return ]
     parameter  = NAME [ ": " TYPE ] [ " = " constant ]
     node       = ( "node" | "class" ) KEY signature [ " outputs " NAME { ", " NAME } ] [ where ]
     method     = "  def " NAME signature                        (below its class)
@@ -9,7 +9,13 @@ r"""A graph as readable text: `grandpa graph`, `--print-after`, the golden tests
     instance   = "&" ID " = " KEY arguments [ where ]
     task       = "%" ID " = " ( KEY | "&" ID "." METHOD ) arguments [ options ] [ after ] [ where ]
     group      = "group %" ID "(" [ NAME "=" value { ", " NAME "=" value } ] ")" [ after ] [ where ]
-                 its body: "  " "takes (" parameter ... ")", then instances, tasks, groups, return
+                 its body: "  " "takes (" parameter ... ")", then instances, operations, return
+    branch     = "branch %" ID "(" [ NAME "=" value { ", " NAME "=" value } ] ")" [ after ] [ where ]
+                 { "  " ( "when " predicate | "otherwise" ), below it a body as of a group }
+    loop       = "loop %" ID "(" [ NAME "=" value { ", " NAME "=" value } ] ")" " over " value " as " NAME
+                 [ " [parallelism=" INTEGER "]" ] [ after ] [ where ], below it a body as of a group
+    predicate  = value | value ( "==" | "!=" | "<" | "<=" | ">" | ">=" | "in" ) value
+               | "(" predicate ")" { ( "&" | "|" ) "(" predicate ")" } | "~(" predicate ")"
     arguments  = "(" [ value { ", " value } { ", " NAME "=" value } ] ")"
     options    = " [" NAME "=" literal { ", " NAME "=" literal } "]"
     after      = " after %" ID { ", %" ID }
@@ -39,14 +45,18 @@ from .constants import PathKey, default_json, path_keys
 from .graph import (
     HANDLE,
     RESULT,
+    Branch,
     Call,
     Constant,
     Graph,
+    Group,
     Instance,
     InstanceValue,
+    Loop,
     Options,
     Parameter,
     ParameterValue,
+    Predicate,
     PythonNode,
     Signature,
     TaskOutput,
@@ -84,18 +94,48 @@ def _body(graph: Graph) -> Iterator[str]:
     for instance in graph.instances:
         yield f"&{_id(instance.id)} = {instance.node.key}{_arguments(instance)}{_where(instance.where)}"
     for operation in graph.operations:
-        if isinstance(operation, Call):
-            yield _call(operation)
-        else:
-            given = ", ".join(f"{name}={value_text(value)}" for name, value in operation.arguments)
-            yield f"group %{_id(operation.id)}({given}){_after(operation.after)}{_where(operation.where)}"
-            yield f"  takes {_parameters(operation.body)}"
-            for line in _body(operation.body):
-                yield f"  {line}"
+        yield from [_call(operation)] if isinstance(operation, Call) else _nested(operation)
     if graph.outputs:
         plain = len(graph.outputs) == 1 and graph.outputs[0][0] == RESULT
         shown = [value_text(value) if plain else f"{name}={value_text(value)}" for name, value in graph.outputs]
         yield f"return {', '.join(shown)}"
+
+
+def _nested(operation: Group | Branch | Loop) -> Iterator[str]:
+    given = ", ".join(f"{_id(name)}={value_text(value)}" for name, value in operation.arguments)
+    kind = type(operation).__name__.lower()
+    over = ""
+    if isinstance(operation, Loop):
+        at_once = "" if operation.parallelism is None else f" [parallelism={operation.parallelism}]"
+        over = f" over {value_text(operation.items)} as {_id(operation.item)}{at_once}"
+    yield f"{kind} %{_id(operation.id)}({given}){over}{_after(operation.after)}{_where(operation.where)}"
+    if not isinstance(operation, Branch):
+        yield from _inside(operation.body, "  ")
+        return
+    for arm in operation.arms:
+        yield "  otherwise" if arm.predicate is None else f"  when {predicate_text(arm.predicate)}"
+        yield from _inside(arm.body, "    ")
+
+
+def _inside(body: Graph, indent: str) -> Iterator[str]:
+    yield f"{indent}takes {_parameters(body)}"
+    for line in _body(body):
+        yield f"{indent}{line}"
+
+
+def predicate_text(predicate: Predicate) -> str:
+    """A predicate as the grammar writes it.
+
+    >>> more = Predicate(">", (TaskOutput("score"), Constant(0.9)))
+    >>> predicate_text(Predicate("&", (more, Predicate("true", (ParameterValue("deploy"),)))))
+    '(%score > 0.9) & ($deploy)'
+    """
+    shown = [
+        f"({predicate_text(item)})" if isinstance(item, Predicate) else value_text(item) for item in predicate.operands
+    ]
+    if predicate.operator == "~":
+        return f"~{shown[0]}"
+    return shown[0] if predicate.operator == "true" else f" {predicate.operator} ".join(shown)
 
 
 def _call(call: Call) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from grandpa_kfp_compiler.graph import RESULT, Call, Constant, Filled, InstanceValue, PythonNode, TaskOutput, Value
+from grandpa_kfp_compiler.graph import RESULT, Constant, Filled, InstanceValue, PythonNode, TaskOutput, Value
 from grandpa_kfp_compiler.graph import Instance as GraphInstance
 from grandpa_kfp_runtime.values.trees import ATOMS
 
@@ -27,7 +27,7 @@ class GraphBuilder:
     __slots__ = ("_instance_ids", "_instance_names", "_keep", "_keys", "_nodes", "instances", "operations")
 
     def __init__(self) -> None:
-        self.operations: list[Call] = []
+        self.operations: list[Any] = []  # of a trace also what is still open; see `blocks`
         self.instances: list[GraphInstance] = []
         self._nodes: dict[int, PythonNode] = {}
         self._keys: dict[str, int] = {}

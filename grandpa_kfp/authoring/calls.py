@@ -16,18 +16,22 @@ from .definitions import Definition
 from .refs import Origin, Ref
 
 if TYPE_CHECKING:
+    from .blocks import Block
     from .classes import Instance
     from .tracing import Tracer
     from .workflows import WorkflowFunction
 
 
 class TracedCall(Origin):
-    """A task that a trace recorded; `name` is its id."""
+    """A task that a trace recorded; `name` is its id, block where it was called."""
 
     __slots__ = ("definition", "method")
 
-    def __init__(self, tracer: Tracer, name: str, where: str, definition: Definition, method: str) -> None:
+    def __init__(
+        self, tracer: Tracer, block: Block, name: str, where: str, definition: Definition, method: str
+    ) -> None:
         self.tracer = tracer
+        self.block = block
         self.name = name
         self.where = where
         self.outputs = definition.outputs
@@ -38,13 +42,31 @@ class TracedCall(Origin):
         return self.definition.returns(self.method)
 
 
-class ParameterOrigin(Origin):
-    """A parameter of the workflow that is traced."""
+class JoinedCall(Origin):
+    """What `either` and `collect` give: an output of the branch or loop whose id is `name`."""
 
-    __slots__ = ("_annotation",)
+    __slots__ = ("output",)
 
-    def __init__(self, tracer: Tracer, name: str, annotation: Any, where: str) -> None:
+    def __init__(self, tracer: Tracer, block: Block, name: str, output: str, where: str) -> None:
         self.tracer = tracer
+        self.block = block
+        self.name = name
+        self.output = output
+        self.where = where
+        self.outputs = None
+
+
+class ParameterOrigin(Origin):
+    """A parameter of the workflow that is traced, or, in a loop, one of its items."""
+
+    __slots__ = ("_annotation", "_of_loop")
+
+    def __init__(
+        self, tracer: Tracer, block: Block, name: str, annotation: Any, where: str, *, of_loop: bool = False
+    ) -> None:
+        self.tracer = tracer
+        self.block = block
+        self._of_loop = of_loop
         self.name = name
         self.where = where
         self.outputs = None
@@ -54,9 +76,11 @@ class ParameterOrigin(Origin):
         return self._annotation
 
     def describe(self) -> str:
-        return f"the workflow's parameter {self.name}"
+        return f"the item of the loop at {self.where}" if self._of_loop else f"the workflow's parameter {self.name}"
 
     def advice(self) -> str:
+        if self._of_loop:
+            return ""
         annotation = self._annotation
         shown = "..." if annotation is Any else getattr(annotation, "__name__", str(annotation))
         return f", or fix the parameter while tracing: `{self.name}: Static[{shown}]`"

@@ -16,8 +16,8 @@ from .where import here
 class Condition:
     """A comparison of Refs, or several joined by `&`, `|`, `~`.
 
-    operator: one of `==  !=  <  <=  >  >=  &  |  ~`; operands: Refs, values, and for the last three
-    Conditions (`~` has one operand).
+    operator: one of `==  !=  <  <=  >  >=  in  &  |  ~`; operands: Refs, values (of `in` a Ref and a list), and for the
+    last three Conditions (`~` has one operand).
     """
 
     __slots__ = ("operands", "operator", "where")
@@ -48,8 +48,9 @@ class Condition:
     def __bool__(self) -> NoReturn:
         raise TraceError(
             f"{here()}: the truth value of the comparison {self!r} was asked for (`if`, `while`, `and`, `or`, `not`, "
-            "`in`, a chained comparison), but its operands exist only when the graph runs; decide inside a node, or "
-            "fix the value while tracing with a `Static[...]` parameter"
+            "`in`, a chained comparison), but its operands exist only when the graph runs; write `with when(...):` for "
+            "`if`, `&`, `|`, `~` for `and`, `or`, `not`, is_in(ref, [...]) for `in`, decide inside a node, or fix the "
+            "value while tracing with a `Static[...]` parameter"
         )
 
     def __getattr__(self, name: str) -> NoReturn:

@@ -24,10 +24,11 @@ class Origin:
     """Where a Ref's value comes from: a recorded task, a free call, a parameter.
 
     name, where: for messages; outputs: the names a node declares, None for a single result;
-    tracer: the trace that it belongs to, None for a free call.
+    tracer: the trace that it belongs to, None for a free call; block: the `blocks.Block` of that trace.
     """
 
-    __slots__ = ("name", "outputs", "tracer", "where")
+    __slots__ = ("block", "name", "outputs", "tracer", "where")
+    block: Any
     name: str
     where: str
     outputs: tuple[str, ...] | None
@@ -133,7 +134,7 @@ class Ref(Promise, Generic[T]):
                 self,
                 "was iterated over or unpacked",
                 "declare @Node(outputs=(...)) or annotate the node's result as tuple[...] to unpack it, "
-                "or loop over it inside a node",
+                "write `with each(...) as item:` to loop over it, or loop inside a node",
             )
         return iter([self[index] for index in range(count)])
 
@@ -274,9 +275,9 @@ _INSIDE = "do it inside a node"
 _REFUSED: dict[str, tuple[str, str]] = {
     "bool": (
         "was asked for its truth value (`if`, `while`, `and`, `or`, `not`)",
-        "decide inside a node",
+        "write `with when(...):` for `if`, or decide inside a node",
     ),
-    "contains": ("was searched with `in`", "search inside a node"),
+    "contains": ("was searched with `in`", "search inside a node, or write is_in(ref, [...]) in a condition"),
     "reversed": ("was reversed", "reverse it inside a node"),
     "next": ("was asked for its next item", "iterate inside a node"),
     "setitem": ("had an item set", "return the changed value from a node instead"),
@@ -312,14 +313,17 @@ _REFUSED: dict[str, tuple[str, str]] = {
     "neg": ("was negated with `-`", _INSIDE),
     "pos": ("stood behind a unary `+`", _INSIDE),
     "abs": ("was passed to abs()", _INSIDE),
-    "invert": ("was inverted with `~`", _INSIDE),
+    "invert": ("was inverted with `~`", "in a condition write `ref == False`, else do it inside a node"),
 }
 _OPERATORS = {
     "add": "+", "sub": "-", "mul": "*", "matmul": "@", "truediv": "/", "floordiv": "//", "mod": "%",
     "divmod": "divmod()", "pow": "**", "lshift": "<<", "rshift": ">>", "and": "&", "xor": "^", "or": "|",
 }  # fmt: skip
 for _name, _symbol in _OPERATORS.items():
-    _told = (f"was used with the operator `{_symbol}`", "do the calculation inside a node that takes both")
+    _advice = "do the calculation inside a node that takes both"
+    if _symbol in "&|":
+        _advice = f"{_advice}, or write comparisons in a condition: `(a == True) {_symbol} (b > 3)`"
+    _told = (f"was used with the operator `{_symbol}`", _advice)
     _REFUSED[_name] = _REFUSED[f"r{_name}"] = _told
     if _name != "divmod":
         _REFUSED[f"i{_name}"] = (

@@ -18,14 +18,16 @@ from grandpa_kfp_compiler.graph import (
     Graph,
     Options,
     ParameterValue,
+    TaskOutput,
     Value,
 )
 from grandpa_kfp_runtime.errors import GraphError, TraceError
 from grandpa_kfp_runtime.recording import recorder
 
 from .arguments import open_argument
+from .blocks import Block, OpenBranch, OpenLoop, carried
 from .building import GraphBuilder, output_value
-from .calls import Body, FreeCall, ParameterOrigin, TracedCall
+from .calls import Body, FreeCall, JoinedCall, ParameterOrigin, TracedCall
 from .captured import captured_refs
 from .classes import CallOptions, Instance
 from .definitions import Definition
@@ -115,9 +117,12 @@ def _refuse_other_thread(name: str) -> None:
 
 
 class _Scope:
-    """A component that is being traced: its path, the names in it, what it sets for its calls."""
+    """A component or a block that is being traced: its path, the names in it, what it sets for its calls.
 
-    __slots__ = ("after", "counts", "options", "path", "prefix", "used")
+    branch: the branch that ended last in it, which `elsewhen` goes on with.
+    """
+
+    __slots__ = ("after", "branch", "counts", "options", "path", "prefix", "used")
 
     def __init__(self, path: tuple[str, ...], options: Options, after: tuple[str, ...]) -> None:
         self.path = path
@@ -126,12 +131,13 @@ class _Scope:
         self.used: dict[str, str] = {}  # name -> where
         self.options = options
         self.after = after
+        self.branch: OpenBranch | None = None
 
 
 class Tracer(GraphBuilder):
     """One trace: the operations so far, names, nodes, and what is wrong."""
 
-    __slots__ = ("_merged", "_scopes", "_thread", "_without_call", "faults", "name")
+    __slots__ = ("_merged", "_scopes", "_thread", "_without_call", "block", "faults", "name")
 
     def __init__(self, name: str, options: Options = NO_OPTIONS) -> None:
         super().__init__()
@@ -139,6 +145,7 @@ class Tracer(GraphBuilder):
         self.faults: list[str] = []
         self._thread = threading.get_ident()
         self._scopes = [_Scope((), options, ())]
+        self._work_in(Block(None, name, ""))
         self._merged: dict[tuple[Options, Options, Options], Options] = {}
         self._without_call: dict[tuple[int, int], tuple[Options, Options, Options]] = {}
 
@@ -189,7 +196,7 @@ class Tracer(GraphBuilder):
                 method,
             )
         )
-        return Ref(TracedCall(self, task, where, definition, method), definition.only_output)
+        return Ref(TracedCall(self, self.block, task, where, definition, method), definition.only_output)
 
     def check_thread(self, name: str) -> None:
         """Raises TraceError in any thread but the one that traces."""
@@ -257,28 +264,123 @@ class Tracer(GraphBuilder):
             self._scopes.pop()
 
     def tasks_of(self, refs: tuple[Ref[Any], ...]) -> list[str]:
-        """The ids of the tasks that `after` names."""
+        """The ids of the tasks that `after` names; a branch or loop stands for what is in it."""
         tasks = []
         for ref in refs:
             origin = ref._origin
-            if not isinstance(origin, TracedCall):
+            if not isinstance(origin, TracedCall | JoinedCall):
                 raise TraceError(f"{here()}: after names {describe(ref)}, which is no task of this workflow")
-            self._check_owner(ref)
-            tasks.append(origin.name)
+            self.check_owner(ref)
+            common = next(block for block in origin.block.above() if block in self.block.above())
+            theirs, mine = origin.block.inside(common), self.block.inside(common)
+            task = origin.name if theirs is None or theirs.owner is None else theirs.owner.id
+            if mine is None or mine.owner is None:
+                tasks.append(task)
+            elif mine.owner.id == task:
+                raise TraceError(
+                    f"{here()}: after names {describe(ref)}, which is in another branch than the call, and never runs "
+                    "where the call does"
+                )
+            else:
+                mine.owner.wait_for(task)
         return tasks
+
+    # --- blocks ----------------------------------------------------------------------------------
+
+    def _work_in(self, block: Block) -> None:
+        self.block = block
+        self.operations, self.instances = block.operations, block.instances
+        self._instance_ids, self._instance_names = block.instance_ids, block.instance_names
+
+    def open_branch(self) -> OpenBranch:
+        """A branch without arms yet, in the block and component that is traced."""
+        scope = self._scopes[-1]
+        where = here()
+        id_ = scope.prefix + self._task_name(scope, "when", "", where)
+        inner = _Scope((), scope.options, ())
+        scope.branch = OpenBranch(id_, self.block, scope.after, where, inner)
+        return scope.branch
+
+    def open_loop(self, items: Any, parallelism: int | None) -> OpenLoop:
+        """A loop whose body is still empty, in the block and component that is traced."""
+        scope = self._scopes[-1]
+        where = here()
+        id_ = scope.prefix + self._task_name(scope, "each", "", where)
+        loop = OpenLoop(id_, self.block, scope.after, where, self.value(items), parallelism)
+        scope.branch = None
+        self.operations.append(loop)
+        return loop
+
+    @property
+    def last_branch(self) -> OpenBranch | None:
+        """The branch that the block just before was an arm of, None where another arm cannot follow."""
+        return self._scopes[-1].branch
+
+    def end_branch(self) -> None:
+        """No arm follows on the last one."""
+        self._scopes[-1].branch = None
+
+    @contextmanager
+    def inside(self, block: Block) -> Iterator[None]:
+        """Everything called inside belongs to the block."""
+        self.check_thread(block.name)
+        outer, scope = self.block, self._scopes[-1]
+        owner = block.owner
+        if isinstance(owner, OpenBranch):
+            inner = owner.scope
+            inner.branch = None
+            if owner in self.operations:  # behind what the conditions of later arms ask for
+                self.operations.remove(owner)
+            self.operations.append(owner)
+        else:
+            inner = _Scope((), scope.options, ())
+        self._scopes.append(inner)
+        self._work_in(block)
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+            self._work_in(outer)
 
     # --- values ----------------------------------------------------------------------------------
 
     def ref(self, ref: Ref[Any]) -> Value:
         """A task of this trace, or a parameter. Raises TraceError for any other."""
+        value, block = self.value_at_home(ref)
+        return value if block is self.block else carried(value, self.seen(ref), self.block)
+
+    def value_at_home(self, ref: Ref[Any]) -> tuple[Value, Block]:
+        """What a Ref of this trace stands for in the block that it was made in, and that block."""
         origin = ref._origin
         if origin.tracer is not self:
-            self._check_owner(ref)
+            self.check_owner(ref)
         if isinstance(origin, ParameterOrigin):
-            return ParameterValue(origin.name, ref._path)
-        return output_value(origin.name, ref)
+            return ParameterValue(origin.name, ref._path), origin.block
+        if isinstance(origin, JoinedCall):
+            return TaskOutput(origin.name, origin.output, ref._path), origin.block
+        assert isinstance(origin, TracedCall)
+        return output_value(origin.name, ref), origin.block
 
-    def _check_owner(self, ref: Ref[Any]) -> None:
+    def seen(self, ref: Ref[Any]) -> Block:
+        """The block that a Ref was made in, which the one that is traced is inside of. Raises TraceError for others."""
+        origin = ref._origin
+        home: Block = origin.block
+        above = list(self.block.above())
+        if home in above:
+            return home
+        inner = home.inside(next(block for block in home.above() if block in above))
+        assert inner is not None
+        if isinstance(inner.owner, OpenLoop):
+            raise TraceError(
+                f"{here()}: {describe(ref)} is used outside the loop at {inner.where}, where it has a value for each "
+                "item; collect(...) gives the list of them, after the loop"
+            )
+        raise TraceError(
+            f"{here()}: {describe(ref)} is used outside the branch at {inner.where}, without which it has no value; "
+            "join it with what stands for it in the other branches: either(..., ...)"
+        )
+
+    def check_owner(self, ref: Ref[Any]) -> None:
         owner = ref._origin.tracer
         if owner is self:
             return

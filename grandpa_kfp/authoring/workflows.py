@@ -23,6 +23,7 @@ from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.typespec import TypeSpec
 
 from .annotations import signature_of, type_of
+from .blocks import closed
 from .calls import ParameterOrigin
 from .classes import NO_CALL_OPTIONS, CallOptions
 from .components import ComponentFunction
@@ -255,14 +256,15 @@ class WorkflowFunction(Generic[P, R]):
                 values[item.name] = self._static(item, given)
             else:
                 parameters.append(item.as_graph(given))
-                values[item.name] = Ref(ParameterOrigin(tracer, item.name, item.annotation, self.where))
+                tracer.block.parameters[item.name] = parameters[-1]
+                values[item.name] = Ref(ParameterOrigin(tracer, tracer.block, item.name, item.annotation, self.where))
         outputs = tracer.run(lambda: tracer.outputs(self.call_body(values), self.where))
         tracer.check()
         graph = Graph(
             self.name,
             tuple(parameters),
             tuple(tracer.instances),
-            tuple(tracer.operations),
+            closed(tracer.operations),
             outputs,
             self.description,
             self.where,

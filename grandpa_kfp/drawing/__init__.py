@@ -13,13 +13,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from grandpa_kfp_compiler.graph import Graph
 
     from ..engine.run import Run
-    from .model import Drawing
+    from .model import Drawing, State
 
 FORMATS = ("text", "mermaid", "dot", "svg", "png", "json")
 """What `grandpa graph` writes; json is the graph file, no picture."""
@@ -37,7 +39,22 @@ def drawing_of(graph: Graph, run: Run | None = None) -> Drawing:
         task.id: State(task.state, task.duration_s if task.state in ("succeeded", "failed") else None)
         for task in run.tasks.values()
     }
-    return with_grown(draw(graph, insides=insides(graph), states=states), run.tasks, states)
+    return with_grown(draw(graph, insides=insides(graph), states={**_of_rounds(states), **states}), run.tasks, states)
+
+
+def _of_rounds(states: Mapping[str, State]) -> dict[str, State]:
+    """What became of the tasks in loops, which are drawn once: the worst of what became of them in each round."""
+    worst = ("failed", "stopped", "running", "waiting", "succeeded", "skipped")
+    found: dict[str, State] = {}
+    for task, state in states.items():
+        drawn = _ROUND.sub("/", task)
+        known = found.get(drawn)
+        if drawn != task and (known is None or worst.index(state.name) < worst.index(known.name)):
+            found[drawn] = type(state)(state.name)
+    return found
+
+
+_ROUND = re.compile(r"/\d+/")
 
 
 def render(drawing: Drawing, format_: str) -> str | bytes:

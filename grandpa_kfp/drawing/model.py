@@ -13,20 +13,25 @@ from grandpa_kfp_compiler.graph import (
     ANY,
     MISSING,
     RESULT,
+    Arm,
+    Branch,
     Call,
     Constant,
     Graph,
     Group,
     Instance,
     InstanceValue,
+    Loop,
     Options,
     Parameter,
     ParameterValue,
     Signature,
     TaskOutput,
     Value,
+    bodies_of,
     leaves,
 )
+from grandpa_kfp_compiler.printer import predicate_text, value_text
 
 from .words import constant_text, path_text, seconds_text
 
@@ -224,6 +229,10 @@ class _Scene:
                 yield _deeper(Source(self.prefix + leaf.task, named), leaf.path)
 
 
+def _arm_text(arm: Arm) -> str:
+    return "otherwise" if arm.predicate is None else f"when {predicate_text(arm.predicate)}"
+
+
 def _deeper(source: Source, path: tuple[object, ...]) -> Source:
     return Source(source.id, source.part + path_text(path)) if path else source
 
@@ -256,20 +265,35 @@ class _Painter:
         nest = _Nest(prefix)
         scene = _Scene((), prefix, parameters, groups, outputs)
         for operation in graph.operations:
-            if isinstance(operation, Group):
-                box, groups[operation.id] = self._group(operation, scene)
-                nest.put((), box)
+            if not isinstance(operation, Call):
+                box, groups[operation.id] = self._nested(operation, scene)
+                if box.items:
+                    nest.put((), box)
             else:
                 nest.put(operation.scope, self._task(operation, instances, scene))
         self._orders(graph, scene)
         return _Scene(nest.items(), prefix, parameters, groups, outputs)
 
-    def _group(self, group: Group, outer: _Scene) -> tuple[Box, Mapping[str, tuple[Source, ...]]]:
-        prefix = f"{outer.prefix}{group.id}/"
-        parameters = {name: tuple(outer.sources(value)) for name, value in group.arguments}
-        inner = self.scene(group.body, prefix, parameters)
-        outputs = {name: tuple(inner.sources(value)) for name, value in group.body.outputs}
-        return Box(f"{outer.prefix}{group.id} ", group.body.name, inner.items), outputs
+    def _nested(self, operation: Group | Branch | Loop, outer: _Scene) -> tuple[Box, Mapping[str, tuple[Source, ...]]]:
+        """A box of its own for each arm that has tasks."""
+        prefix, id_ = f"{outer.prefix}{operation.id}/", f"{outer.prefix}{operation.id} "
+        parameters = {name: tuple(outer.sources(value)) for name, value in operation.arguments}
+        if isinstance(operation, Loop):
+            parameters[operation.item] = tuple(outer.sources(operation.items))
+        inner = [self.scene(body, prefix, parameters) for body in bodies_of(operation)]
+        outputs: dict[str, tuple[Source, ...]] = {}
+        for body, scene in zip(bodies_of(operation), inner, strict=True):
+            for name, value in body.outputs:
+                outputs[name] = (*outputs.get(name, ()), *scene.sources(value))
+        if isinstance(operation, Branch):
+            boxes = [
+                Box(f"{id_}{number} ", _arm_text(arm), scene.items)
+                for number, (arm, scene) in enumerate(zip(operation.arms, inner, strict=True))
+                if scene.items
+            ]
+            return Box(id_, operation.id, tuple(boxes)), outputs
+        title = f"each of {value_text(operation.items)}" if isinstance(operation, Loop) else operation.body.name
+        return Box(id_, title, inner[0].items), outputs
 
     def _orders(self, graph: Graph, scene: _Scene) -> None:
         for operation in graph.operations:

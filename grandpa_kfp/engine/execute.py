@@ -85,7 +85,8 @@ def execute(
     2
     """
     heard = tuple(map(as_listener, listeners))
-    flat = flatten(graph if crew is None else crew.prepare(graph, root))
+    known_to_all = graph if crew is None else crew.prepare(graph, root)
+    flat = flatten(known_to_all)
     known = {_output(key): value for key, value in (given or {}).items()}
     wanted = None if targets is None else {target: _output(target) for target in targets}
     plan = make_plan(
@@ -95,15 +96,16 @@ def execute(
     )
     run = Run(new_id(), graph.name, started=time.time(), graph=graph)
     counted = Limits(limits, lambda text: note(run, text))
-    counted.check(plan.calls)
-    check_packages(plan.calls, lambda text: note(run, text))
+    all_calls = plan.calls if targets is not None else tuple(graph.calls())
+    counted.check(all_calls)
+    check_packages(all_calls, lambda text: note(run, text))
     opened = _open(store)
     if crew is not None and record:
         from .processes.work import store_uri
 
         store_uri(opened)  # before anything is written: raises for a store that only this process has
     scratch = Scratch()
-    code = Targets(flat, lambda: scratch.folder("code"))
+    code = Targets(known_to_all, lambda: scratch.folder("code"))
     try:
         bound = bind_parameters(flat, parameters or {}, code.load_type)
         kept = _record(run, _given(graph, parameters, bound), root, opened) if record else None

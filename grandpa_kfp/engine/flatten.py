@@ -1,6 +1,7 @@
 """A graph without groups: a group's tasks stand in its place, and read what its arguments read.
 
-Groups are there for the sake of Kubeflow's limits; on one machine they would only make tasks wait.
+Groups are there for the sake of Kubeflow's limits; on one machine they would only make tasks wait. A branch or a
+loop becomes one task, whose node holds a `Control`: what it goes on as when it is decided.
 """
 
 from __future__ import annotations
@@ -9,27 +10,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from grandpa_kfp_compiler.graph import (
+    Branch,
     Call,
     Filled,
     Graph,
     Group,
     Instance,
     InstanceValue,
+    Loop,
+    Parameter,
     ParameterValue,
+    Predicate,
     TaskOutput,
     Value,
 )
 
+from .control import Choice, Repeat, control_call
+
 
 def flatten(graph: Graph) -> Graph:
-    """The same graph, its groups opened all the way. The graph itself where it has none."""
-    if not any(isinstance(operation, Group) for operation in graph.operations):
+    """The same graph, its groups opened all the way. The graph itself where all its operations are calls."""
+    if all(isinstance(operation, Call) for operation in graph.operations):
         return graph
-    flat = _Flat()
-    outer = {parameter.name: ParameterValue(parameter.name) for parameter in graph.parameters}
-    outputs = flat.add(graph, "", dict(outer), ())
+    outer: dict[str, Value] = {parameter.name: ParameterValue(parameter.name) for parameter in graph.parameters}
+    return flat_body(graph, "", outer, graph.parameters)
+
+
+def flat_body(graph: Graph, prefix: str, arguments: Mapping[str, Value], parameters: tuple[Parameter, ...]) -> Graph:
+    """A nested graph as a flat one: its ids behind the prefix, its parameters replaced by the arguments.
+
+    parameters: of the workflow, which the arguments may name.
+    """
+    flat = _Flat(parameters)
+    outputs = flat.add(graph, prefix, arguments, ())
     return replace(
         graph,
+        parameters=parameters,
         instances=tuple(flat.instances),
         operations=tuple(flat.calls),
         outputs=tuple(outputs.items()),
@@ -38,6 +54,7 @@ def flatten(graph: Graph) -> Graph:
 
 @dataclass(slots=True)
 class _Flat:
+    parameters: tuple[Parameter, ...]
     calls: list[Call] = field(default_factory=list)
     instances: list[Instance] = field(default_factory=list)
 
@@ -64,6 +81,9 @@ class _Flat:
                 inside.groups[operation.id] = self.add(operation.body, f"{prefix}{operation.id}/", arguments, before)
                 members[operation.id] = tuple(call.id for call in self.calls[start:])
                 continue
+            if not isinstance(operation, Call):
+                self.calls.append(self._control(operation, inside, tuple(dict.fromkeys(before))))
+                continue
             self.calls.append(
                 replace(
                     operation,
@@ -75,6 +95,22 @@ class _Flat:
                 )
             )
         return {name: inside.value(value) for name, value in graph.outputs}
+
+    def _control(self, operation: Branch | Loop, inside: _Renaming, after: tuple[str, ...]) -> Call:
+        arguments = {name: inside.value(value) for name, value in operation.arguments}
+        instances = tuple(self.instances)
+        control: Choice | Repeat
+        if isinstance(operation, Branch):
+            arms = tuple([
+                (None if arm.predicate is None else inside.predicate(arm.predicate), arm.body) for arm in operation.arms
+            ])  # fmt: skip
+            control = Choice(inside.prefix + operation.id, arms, arguments, self.parameters, instances)
+        else:
+            control = Repeat(
+                inside.prefix + operation.id, inside.value(operation.items), operation, arguments, self.parameters,
+                instances,
+            )  # fmt: skip
+        return control_call(control, after, operation.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +134,14 @@ class _Renaming:
         if isinstance(value, Filled):
             return Filled(value.skeleton, tuple((at, self.value(inner)) for at, inner in value.holes))
         return value
+
+    def predicate(self, predicate: Predicate) -> Predicate:
+        return Predicate(
+            predicate.operator,
+            tuple([
+                self.predicate(item) if isinstance(item, Predicate) else self.value(item) for item in predicate.operands
+            ]),
+        )  # fmt: skip
 
 
 def _at(value: Value, path: tuple[object, ...]) -> Value:

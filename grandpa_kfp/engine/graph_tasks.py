@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from grandpa_kfp_compiler.bind import Bound, bind
-from grandpa_kfp_compiler.graph import RESULT, Call, Constant, Graph, TaskOutput, Value
+from grandpa_kfp_compiler.graph import RESULT, Call, Constant, Graph, Instance, TaskOutput, Value
 from grandpa_kfp_runtime.context import TaskContext, leave, put
 from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
 from grandpa_kfp_runtime.logged.outputs import note_outputs
@@ -33,6 +33,7 @@ from grandpa_kfp_runtime.values.handles import from_constant
 from ..authoring.grown import graph_of_result
 from ..authoring.mapping import Series
 from . import environment
+from .control import Control, columns, control_of
 from .growth import AS_IT_IS, Extension, Growth, Parts, Scope, TaskTable, as_bound, extend
 from .interrupting import Stay
 from .ledger import Ledger
@@ -111,6 +112,9 @@ class GraphTasks:
         self._enter(task, under_way)
         begun = time.perf_counter()
         try:
+            control = control_of(call)
+            if control is not None:
+                return self._controlled(task, control)
             again = self.policies[task].retries > 0
             values = under_way.inputs = self._inputs(bound, context, scope.prefix, again=again)
             if call.options.verbose:
@@ -180,19 +184,37 @@ class GraphTasks:
         prefix, id_ = growth.scope.prefix, self._table.runs[task].id
         if isinstance(first, TaskOutput) and growth.outputs == (RESULT,):
             self._supplies.values.share(id_, RESULT, prefix + first.task, first.output)
-            handle = self._run.tasks[prefix + first.task].outputs.get(first.output)
+            handle = self._table.handles(prefix + first.task).get(first.output)
             return {} if handle is None else {RESULT: handle}
+        if not growth.outputs:
+            return self.publish(task, {})
         context, load = self._attempts[task].context, self._load(growth.scope)
         made = [self._argument(as_bound(result), context, prefix, load) for result in growth.results]
-        value = [item for part in made for item in part] if growth.listed else made[0]
+        value = columns([row for part in made for row in part], growth.outputs) if growth.listed else made[0]
         return self.publish(task, split_outputs(value, growth.outputs))
+
+    def _controlled(self, task: int, control: Control) -> Growth:
+        """What a branch or a loop goes on as. It lets go of what it hands on when it has ended."""
+        call = self._table.calls[task]
+        context, load = self._attempts[task].context, self._load(self._table.scopes[task])
+        parameters = {item.name: item for item in self._graph.parameters}
+
+        def evaluate(value: Value, instances: tuple[Instance, ...]) -> Any:
+            bound = bind(Call(call.id, AS_IT_IS, (value,)), {item.id: item for item in instances}, parameters)
+            return _called(bound, self._inputs(bound, context, "", again=True), load)
+
+        parts = control.parts(evaluate, self._window)
+        return Growth(call.node.outputs, parts, listed=control.listed, host=self, control=control)
+
+    @property
+    def _window(self) -> int:
+        return max(_LEAST_WINDOW, 4 * self._supplies.lanes)
 
     def _grown(self, task: int, result: Any, body: TaskBody) -> Growth | None:
         """What a task goes on as whose body returned that; None where it is its result."""
         call = self._table.calls[task]
         if isinstance(result, Series):
-            window = max(_LEAST_WINDOW, 4 * self._supplies.lanes)
-            parts = result.graphs(window, where=call.where, body=call.node.name)
+            parts = result.graphs(self._window, where=call.where, body=call.node.name)
             return Growth(call.node.outputs, self._parts(task, parts), listed=True, host=self)
         if not body.calls:
             return None
@@ -271,9 +293,7 @@ class GraphTasks:
         """What a task bound so would receive as its only argument; one use of all that it is made of."""
         inputs = self._inputs(bound, context, prefix, again=False)
         try:
-            return run_call(
-                AS_IT_IS.key, bound.interface, inputs, lambda key: _same if key == AS_IT_IS.key else load(key)
-            )
+            return _called(bound, inputs, load)
         finally:
             self._release(bound, prefix)
 
@@ -338,6 +358,11 @@ def _perform(
         leave(context)
 
 
+def _called(bound: Bound, inputs: dict[str, Any], load: Callable[[str], Any]) -> Any:
+    """What a task bound so would receive as its only argument."""
+    return run_call(AS_IT_IS.key, bound.interface, inputs, lambda key: _same if key == AS_IT_IS.key else load(key))
+
+
 def _popped(parts: list[tuple[Graph, int]]) -> Parts:
     """The only reference to each is the one that is given away: it holds every constant of the calls."""
     while parts:
@@ -352,7 +377,7 @@ _ENDS_WITHIN_S = 0.25
 """How long a run that has failed or been stopped waits for interrupted bodies to leave what they hold."""
 _LOOK_EVERY_S = 0.005
 _LEAST_WINDOW = 64
-"""Elements of a map that are under way at once, at least."""
+"""Elements of a map, or rounds of a loop, that are under way at once, at least."""
 
 
 def _close(context: TaskContext) -> None:

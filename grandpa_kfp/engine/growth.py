@@ -8,7 +8,7 @@ books. No threads here: whoever calls `extend` sees to it that nobody else does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol, TypeAlias
@@ -18,6 +18,7 @@ from grandpa_kfp_compiler.graph import Call, Graph, PythonNode, TaskOutput, Valu
 from grandpa_kfp_runtime.contract import Interface
 from grandpa_kfp_runtime.errors import ParameterError, TaskError
 
+from .control import Control
 from .environment import Setting, merged, settings
 from .ledger import LONGEST_PAUSE_S, Ledger, Policy, pause_s
 from .plan import Plan, make_plan
@@ -37,13 +38,14 @@ class Extension:
     """Tasks to come below a grown one, in their own names.
 
     needs: the tasks of the plan that its result is made of; left: how many of all that it needs may be missing
-    when it goes on; targets: what the keys of nodes stand for.
+    when it goes on; targets: what the keys of nodes stand for; skipped: tasks that would stand there, and never run.
     """
 
     plan: Plan
     needs: tuple[int, ...]
     targets: Mapping[str, Any]
     left: int = 0
+    skipped: tuple[Call, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,23 @@ class Growth:
     """A task whose body has returned calls. A lane takes it up again whenever the schedule says so.
 
     outputs: the names it declares; parts: see `Parts`; listed: the parts' results are lists, which make one list,
-    in order; host: who knows the run's tasks, where the lanes do not. results: what the parts so far come to, each
-    an output as it is, or an argument bound to outputs; scope: of the tasks below it, once it has some.
+    in order; host: who knows the run's tasks, where the lanes do not; control: of a branch or loop, whose parts name
+    tasks as the run does. results: what the parts so far come to, each an output as it is, or an argument bound to
+    outputs; scope: of the tasks below it, once it has some.
     """
 
-    __slots__ = ("_parts", "host", "listed", "outputs", "results", "scope")
+    __slots__ = ("_parts", "control", "host", "listed", "outputs", "results", "scope")
 
-    def __init__(self, outputs: tuple[str, ...], parts: Parts, *, listed: bool, host: Host | None = None) -> None:
+    def __init__(
+        self,
+        outputs: tuple[str, ...],
+        parts: Parts,
+        *,
+        listed: bool,
+        host: Host | None = None,
+        control: Control | None = None,
+    ) -> None:
+        self.control = control
         self.host = host
         self._parts = parts
         self.outputs = outputs
@@ -100,18 +112,24 @@ class Growth:
         graph, left = found
         plan = make_plan(graph, None, ())
         result = _bound_result(graph, graph.outputs[0][1])
+        skipped = () if self.control is None or self.results else self.control.skipped()
         self.results.append(result)
         number = {call.id: index for index, call in enumerate(plan.calls)}
         leaves = [result] if isinstance(result, TaskOutput) else [leaf for _, leaf in result.sources]
-        needs = dict.fromkeys(number[leaf.task] for leaf in leaves if isinstance(leaf, TaskOutput))
+        needs = dict.fromkeys(
+            number[leaf.task] for leaf in leaves if isinstance(leaf, TaskOutput) and leaf.task in number
+        )
+        awaited = {task for before in plan.waits_for for task in before}
+        needs.update(dict.fromkeys(task for task in range(len(plan.calls)) if task not in awaited))
         targets = {key: node.target for key, node in graph.nodes().items()}
-        return Extension(plan, tuple(needs), targets, left)
+        return Extension(plan, tuple(needs), targets, left, skipped)
 
 
 def _bound_result(graph: Graph, value: Value) -> TaskOutput | Bound:
     if isinstance(value, TaskOutput) and not value.path:
         return value
-    return bind(Call(graph.name, AS_IT_IS, (value,)), {item.id: item for item in graph.instances}, {})
+    instances, parameters = {item.id: item for item in graph.instances}, {item.name: item for item in graph.parameters}
+    return bind(Call(graph.name, AS_IT_IS, (value,)), instances, parameters)
 
 
 def as_bound(result: TaskOutput | Bound) -> Bound:
@@ -169,9 +187,17 @@ class TaskTable:
         self.scopes += [scope] * len(plan.calls)
         return range(first, len(self.calls))
 
+    def skip(self, parent: int, calls: Iterable[Call]) -> list[TaskRun]:
+        """Tasks that would stand below `parent`, and never run; they get no numbers."""
+        above = self.runs[parent].id
+        runs = [TaskRun(call.id, call.where, "skipped", parent=above) for call in calls]
+        self._run.tasks.update((run.id, run) for run in runs)
+        return runs
+
     def handles(self, id_: str) -> Mapping[str, str]:
         """The handles of a task's outputs."""
-        return self._run.tasks[id_].outputs
+        run = self._run.tasks.get(id_)
+        return {} if run is None else run.outputs
 
     def is_added(self, task: int) -> bool:
         """Whether a task has become it, among others."""
@@ -228,10 +254,11 @@ def extend(
         return schedule.add(parent, (), ())
     _check_limit(table, parent, len(plan.calls))
     if growth.scope is TOP:
-        growth.scope = Scope(parent, prefix_below(table.runs[parent].id), extension.targets)
+        prefix = prefix_below(table.runs[parent].id) if growth.control is None else ""
+        growth.scope = Scope(parent, prefix, extension.targets)
     added = table.add(parent, growth.scope, plan)
     ready = schedule.add(parent, plan.waits_for, extension.needs, extension.left)
-    ledger.grew(parent, added)
+    ledger.grew(parent, added, table.skip(parent, extension.skipped))
     return ready
 
 

@@ -17,7 +17,7 @@ from grandpa_kfp_runtime.events.kinds import Stream
 from grandpa_kfp_runtime.logged.entries import NOTHING_LOGGED, Logged
 from grandpa_kfp_runtime.printed.task_output import TaskOutput
 
-from .events import Journal, TaskFailed, TaskFinished, TaskGrew, TaskPrinted, TaskRetried, TaskStarted
+from .events import Journal, TaskDropped, TaskFailed, TaskFinished, TaskGrew, TaskPrinted, TaskRetried, TaskStarted
 from .run import TaskRun
 from .task_logs import events_of
 
@@ -120,11 +120,13 @@ class Ledger:
         if journal.active and run.id:
             journal.tell(TaskFinished(time.time(), run.id, run.attempts, duration_s, outputs))
 
-    def grew(self, task: int, added: Sequence[int]) -> None:
-        """The task goes on as others, which are in the books already."""
+    def grew(self, task: int, added: Sequence[int], skipped: Sequence[TaskRun] = ()) -> None:
+        """The task goes on as others, which are in the books already. skipped: others that it might have become."""
         if self._journal.active:
-            children = {run.id: run.waits_for for run in map(self.runs.__getitem__, added)}
+            children = {run.id: run.waits_for for run in (*map(self.runs.__getitem__, added), *skipped)}
             self._journal.tell(TaskGrew(time.time(), self.runs[task].id, children))
+            for run in skipped:
+                self._journal.tell(TaskDropped(time.time(), run.id, "skipped"))
 
     def retried(self, task: int, error: str, duration_s: float, *, again: bool = True) -> float | None:
         """The attempt failed, `error` in one line. Seconds until the next one, None when there is none.

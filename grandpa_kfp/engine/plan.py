@@ -50,8 +50,9 @@ def make_plan(graph: Graph, targets: Sequence[TaskOutput] | None, given: Collect
             if type(leaf) is TaskOutput:
                 key = (leaf.task, leaf.output)
                 uses[key] = uses.get(key, 0) + 1
-                if key not in given:
-                    before[number[leaf.task]] = None
+                maker = number.get(leaf.task)  # None for a task of the run that is not the graph's: it has ended
+                if maker is not None and key not in given:
+                    before[maker] = None
         for task in call.after:
             if task in number:
                 before[number[task]] = None

@@ -11,7 +11,8 @@ from grandpa_kfp_compiler.graph import Graph
 from grandpa_kfp_runtime.logged.entries import NOTHING_LOGGED, Logged
 
 State: TypeAlias = Literal["waiting", "running", "succeeded", "failed", "skipped", "stopped"]
-"""skipped: a task before it failed; stopped: the run ended while it ran, or before it could start."""
+"""skipped: a task before it failed, or it is in a branch that was not taken; stopped: the run ended while it ran, or
+before it could start."""
 
 
 @dataclass(slots=True)
@@ -20,8 +21,8 @@ class TaskRun:
 
     started: seconds since the epoch, 0 before; duration_s: of the last attempt. outputs: the handle of each
     output, where the run was recorded. error: one line; report: the whole of it. logged: metrics, parameters and
-    artifacts of the last attempt. parent: of a task that another one's body called, that other one, whose
-    duration includes it; waits_for: what such a task waited for. fell_back: it failed, and its
+    artifacts of the last attempt. parent: of a task that another one's body called, or that is in a branch or loop,
+    that other one, whose duration includes it; waits_for: what such a task waited for. fell_back: it failed, and its
     `fallback` is its result.
     """
 

@@ -72,6 +72,12 @@ class _Slot:
         self.encoded: Encoded | None = None
         self.handle = ""
 
+    def copy(self) -> _Slot:
+        """The same value with consumers of its own."""
+        other = _Slot(0)
+        other.shared, other.value, other.encoded, other.handle = self.shared, self.value, self.encoded, self.handle
+        return other
+
 
 class Values:
     """The outputs of a run's tasks, from their end to their last use.
@@ -144,14 +150,26 @@ class Values:
         return self._record(slot, output, value) if self._writable else ""
 
     def expect(self, uses: Mapping[tuple[str, str], int]) -> None:
-        """More outputs to come, and how often each will be fetched."""
-        self._uses.update(uses)
+        """More outputs to come, or more uses of those that are there: how often each will be fetched."""
+        with self._lock:
+            for key, count in uses.items():
+                slot = self._slots.get(key)
+                if slot is None:
+                    self._uses[key] = count
+                else:
+                    slot.uses += count
 
     def share(self, task: str, output: str, maker: str, made: str) -> None:
-        """An output is that of another task as it is, which nobody else wants."""
+        """An output is that of another task as it is, which is used once less."""
         with self._lock:
-            slot = self._slots.pop((maker, made))
-            self._uses.pop((maker, made), None)
+            slot = self._slots[maker, made]
+            if slot.uses > 1:
+                slot.uses -= 1
+                slot.original = False  # the frames of both are its memory
+                slot = slot.copy()
+            else:
+                del self._slots[maker, made]
+                self._uses.pop((maker, made), None)
         slot.uses = self._uses.get((task, output), 0)
         if slot.uses:
             self._slots[task, output] = slot

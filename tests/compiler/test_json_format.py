@@ -20,6 +20,8 @@ import jsonschema
 import pytest
 
 from grandpa_kfp_compiler.graph import (
+    Arm,
+    Branch,
     Call,
     Code,
     Constant,
@@ -28,10 +30,12 @@ from grandpa_kfp_compiler.graph import (
     Group,
     Instance,
     InstanceValue,
+    Loop,
     NodeParameter,
     Options,
     Parameter,
     ParameterValue,
+    Predicate,
     PythonNode,
     Signature,
     TaskOutput,
@@ -86,6 +90,21 @@ CONSTANTS = [
 ]  # fmt: skip
 
 
+TESTS = Predicate(
+    "&",
+    (
+        Predicate(">=", (TaskOutput("stats"), Constant(0.5))),
+        Predicate(
+            "|",
+            (
+                Predicate("~", (Predicate("in", (ParameterValue("a"), Constant(["x", None]))),)),
+                Predicate("true", (ParameterValue("e"),)),
+            ),
+        ),
+    ),
+)
+
+
 def everything() -> Graph:
     """A graph that uses every part of the format."""
     inner = Graph(
@@ -117,6 +136,15 @@ def everything() -> Graph:
             ),
             Call("part/b", SCALE, (structure,), (), Options(), ("stats",), ("part",), "calc.py:9", "s", "__call__"),
             Group("g", inner, (("p", TaskOutput("stats", "std")),), ("part/b",), "calc.py:11"),
+            Branch(
+                "when",
+                (Arm(TESTS, inner), Arm(None, Graph("", outputs=(("out", Constant(None)),)))),
+                (("p", TaskOutput("stats")),),
+                ("g",),
+                "calc.py:12",
+            ),
+            Loop("each", TaskOutput("stats", "mean"), "p", inner, (), 3, ("when",), "calc.py:13"),
+            Loop("each-2", Constant([1, 2]), "p", inner),
         ),
         (("result", Filled(Constant({"a": None}), (((0,), TaskOutput("g", "out")),))),),
         "A flow.",

@@ -6,13 +6,17 @@ import pytest
 
 from grandpa_kfp_compiler.graph import (
     HANDLE,
+    Arm,
+    Branch,
     Call,
     Constant,
     Filled,
     Graph,
     Group,
+    Loop,
     Parameter,
     ParameterValue,
+    Predicate,
     PythonNode,
     TaskOutput,
 )
@@ -45,6 +49,38 @@ def test_groups_are_indented_with_their_parameters_and_results() -> None:
         "    %b = calc:f($in-0)  # calc.py:4",
         "    return out=%b, more=$n",
         '  return %"part 1".out',
+    ]
+    assert format_graph(loads(dumps(graph))) == format_graph(graph)
+
+
+def test_branches_and_loops_are_indented_with_what_they_decide_by() -> None:
+    """Each arm with its predicate and its body; a loop with its items."""
+    body = Graph("when", (Parameter("n"),), operations=(Call("b", NODE, (ParameterValue("n"),)),))
+    more = Predicate("~", (Predicate(">", (TaskOutput("a"), Constant(3))),))
+    named = Predicate(
+        "&", (Predicate("true", (ParameterValue("x"),)), Predicate("in", (TaskOutput("a"), Constant([1]))))
+    )
+    graph = Graph(
+        "flow",
+        (Parameter("x"),),
+        operations=(
+            Call("a", NODE),
+            Branch("when", (Arm(more, body), Arm(named, Graph("")), Arm(None, Graph(""))), (("n", TaskOutput("a")),)),
+            Loop("each", TaskOutput("a", path=(0,)), "n", body, (), 5, ("when",), "calc.py:9"),
+        ),
+    )
+    assert format_graph(graph).splitlines()[3:] == [
+        "  branch %when(n=%a)",
+        "    when ~(%a > 3)",
+        "      takes (n)",
+        "      %b = calc:f($n)",
+        "    when ($x) & (%a in [1])",
+        "      takes ()",
+        "    otherwise",
+        "      takes ()",
+        "  loop %each() over %a[0] as n [parallelism=5] after %when  # calc.py:9",
+        "    takes (n)",
+        "    %b = calc:f($n)",
     ]
     assert format_graph(loads(dumps(graph))) == format_graph(graph)
 

@@ -10,6 +10,8 @@ import pytest
 from grandpa_kfp_compiler.graph import (
     MISSING,
     OPTION_NAMES,
+    Arm,
+    Branch,
     Call,
     Constant,
     Filled,
@@ -17,10 +19,12 @@ from grandpa_kfp_compiler.graph import (
     Group,
     Instance,
     InstanceValue,
+    Loop,
     NodeParameter,
     Options,
     Parameter,
     ParameterValue,
+    Predicate,
     PythonNode,
     Signature,
     TaskOutput,
@@ -370,3 +374,99 @@ def _seconds_of(graph: Graph) -> float:
     start = time.perf_counter()
     assert verify(graph) == []
     return time.perf_counter() - start
+
+
+# --- branches and loops --------------------------------------------------------------------------
+
+COUNT = node(name="count", returns=TypeSpec("int"))
+NAMES = node(name="names", returns=TypeSpec("list", (TypeSpec("str"),)))
+
+
+def arm_of(test: Predicate | None, *outputs: str, takes: tuple[str, ...] = (), inner: str = "t") -> Arm:
+    """An arm of one task, whose result is each of the outputs."""
+    values = tuple((name, TaskOutput(inner)) for name in outputs)
+    return Arm(test, Graph("arm", tuple(map(Parameter, takes)), operations=(task(inner),), outputs=values))
+
+
+def more_than(value: Value, than: Any) -> Predicate:
+    return Predicate(">", (value, Constant(than)))
+
+
+def branch(*arms: Arm, **more: Any) -> Branch:
+    return Branch("when", arms, where="calc.py:7", **more)
+
+
+LAST = "an arm without a condition is not its last one, so those behind it are never taken"
+UNTESTED = "conditions test booleans, numbers and texts, but"
+UNORDERED = "its condition orders what has no order:"
+SURE = more_than(Constant(2), 1)
+A_BRANCH = branch(arm_of(more_than(TaskOutput("n"), 1), "result"), arm_of(None, "result", inner="u"))
+
+
+def test_a_right_branch_and_a_right_loop_have_no_faults() -> None:
+    body = Graph("each", (Parameter("item"),), operations=(task("t", ANYTHING, ParameterValue("item")),))
+    loop = Loop("each", TaskOutput("names"), "item", body)
+    assert faults(task("n", COUNT), A_BRANCH, task("names", NAMES), loop, task("z", ANYTHING, TaskOutput("when"))) == []
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        (more_than(TaskOutput("names"), 1), f"{UNTESTED} names (calc.py:9) gives list[str]"),
+        (more_than(TaskOutput("n"), "a"), f"{UNORDERED} n (calc.py:9) gives int, 'a' is str"),
+        (more_than(TaskOutput("n"), None), f"{UNORDERED} n (calc.py:9) gives int, None is None"),
+        (more_than(ParameterValue("deploy"), {}), f"{UNTESTED} {{}} is dict"),
+        (Predicate("in", (TaskOutput("n"), TaskOutput("names"))), "`in` in its condition looks in a constant list"),
+        (Predicate("&", (TaskOutput("n"),)), "`&` in its condition joins conditions, and nothing else"),
+        (Predicate("==", (TaskOutput("n"),)), "`==` in its condition tests two values"),
+        (
+            Predicate("true", (TaskOutput("nn"),)),
+            'uses the result of "nn", but there is no such task; did you mean "n"?',
+        ),
+    ],
+)
+def test_what_a_branch_cannot_decide_by(test: Predicate, message: str) -> None:
+    """Both places are named: the branch, and who gives the value."""
+    found = faults(
+        task("n", COUNT),
+        task("names", NAMES),
+        branch(arm_of(test)),
+        parameters=(Parameter("deploy", TypeSpec("bool")),),
+    )
+    assert found == [f"when (calc.py:7): {message}"]
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [
+        ((arm_of(SURE, "x"),), "its output x has no value where no arm is taken"),
+        ((arm_of(SURE, "x"), arm_of(None, inner="u")), "its output x has no value in one of its arms"),
+        ((arm_of(None), arm_of(None, inner="u")), LAST),
+        ((arm_of(SURE), arm_of(None)), "two of its arms have a task t"),
+        ((arm_of(None, takes=("a",)),), "argument a is missing"),
+        ((), "it has no arm"),
+    ],
+)
+def test_what_a_branch_cannot_be(arms: tuple[Arm, ...], message: str) -> None:
+    assert faults(branch(*arms)) == [f"when (calc.py:7): {message}"]
+
+
+@pytest.mark.parametrize(
+    ("items", "more", "message"),
+    [
+        (TaskOutput("n"), {}, "loops over a list, but n (calc.py:9) gives int"),
+        (Constant("abc"), {}, "loops over a list, but is given another constant"),
+        (Constant([1]), {"parallelism": 0}, "its parallelism must be a whole number above 0, but is 0"),
+        (Constant([1]), {"arguments": (("item", Constant(1)),)}, "argument item is given twice"),
+        (Constant([1]), {"arguments": (("x", Constant(1)),)}, "argument x is not known; there is item"),
+    ],
+)
+def test_what_a_loop_cannot_be(items: Value, more: dict[str, Any], message: str) -> None:
+    body = Graph("each", (Parameter("item"),), operations=(task("t"),))
+    loop = Loop("each", items, "item", body, where="calc.py:8", **more)
+    assert faults(task("n", COUNT), loop) == [f"each (calc.py:8): {message}"]
+
+
+def test_faults_inside_of_an_arm_are_found() -> None:
+    inner = branch(Arm(None, Graph("arm", operations=(task("s", SUBTRACT, Constant(1), line=11),))))
+    assert faults(inner) == ["s (calc.py:11): argument b is missing; the node takes (a, b)"]

@@ -16,9 +16,10 @@ NAMES = [
     "GraphError", "Html", "LoadError", "Markdown", "Metrics", "Node", "ObjectCorrupt", "ObjectGone", "PackagesError",
     "ParameterError", "PayloadError", "ProgressBar", "Ref", "RunCancelled", "Static", "StoreDenied", "StoreError",
     "StoreFull", "StoreUnavailable", "TaskError", "TaskNode", "TaskTimeout", "TemplateParser", "TraceError",
-    "Workflow", "compile", "config_map_volume", "current", "deploy", "empty_dir", "ephemeral_volume", "events",
-    "inspect_run", "launch", "log_artifact", "log_metric", "log_params", "pvc", "register_codec", "resolve", "run",
-    "secret_volume", "sync", "task_executor", "trace",
+    "Workflow", "collect", "compile", "config_map_volume", "current", "deploy", "each", "either", "elsewhen",
+    "empty_dir", "ephemeral_volume", "events", "inspect_run", "is_in", "launch", "log_artifact", "log_metric",
+    "log_params", "otherwise", "pvc", "register_codec", "resolve", "run", "secret_volume", "sync", "task_executor",
+    "trace", "when",
 ]  # fmt: skip
 HEAVY = ["kfp", "kubernetes", "minio", "jinja2", "numpy", "click", "rich", "yaml", "zstandard", "cloudpickle"]
 

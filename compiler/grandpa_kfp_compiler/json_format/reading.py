@@ -18,12 +18,15 @@ from typing import Any
 from grandpa_kfp_runtime.errors import LoadError, PayloadError
 
 from ..constants import INLINE, PathKey, handle_text
+from ..control import OPERATORS
 from ..graph import (
     ANY,
     MISSING,
     NO_OPTIONS,
     OPTION_NAMES,
     RESULT,
+    Arm,
+    Branch,
     Call,
     Code,
     Constant,
@@ -33,11 +36,13 @@ from ..graph import (
     Instance,
     InstanceValue,
     Json,
+    Loop,
     NodeParameter,
     Operation,
     Options,
     Parameter,
     ParameterValue,
+    Predicate,
     PythonNode,
     Signature,
     TaskOutput,
@@ -237,6 +242,29 @@ def _node_of(key: Json, nodes: Nodes) -> PythonNode:
 
 def _operation(value: Json, nodes: Nodes) -> Operation:
     fields = Fields(value)
+    if "arms" in fields:
+        branch = Branch(
+            fields.need("id", text),
+            fields.need("arms", tuple_of(lambda arm: _arm(arm, nodes))),
+            fields.get("arguments", _named_values, ()),
+            fields.get("after", texts, ()),
+            fields.get("where", text, ""),
+        )
+        fields.end("id", "arms", "arguments", "after", "where")
+        return branch
+    if "items" in fields:
+        loop = Loop(
+            fields.need("id", text),
+            fields.need("items", _value),
+            fields.need("item", text),
+            fields.need("body", lambda body: _graph(body, nodes)),
+            fields.get("arguments", _named_values, ()),
+            fields.get("parallelism", _count, None),
+            fields.get("after", texts, ()),
+            fields.get("where", text, ""),
+        )
+        fields.end("id", "items", "item", "body", "arguments", "parallelism", "after", "where")
+        return loop
     if "body" in fields:
         group = Group(
             fields.need("id", text),
@@ -261,6 +289,30 @@ def _operation(value: Json, nodes: Nodes) -> Operation:
     )
     fields.end("id", "node", "args", "kwargs", "options", "after", "scope", "where", "instance", "method")
     return call
+
+
+def _arm(value: Json, nodes: Nodes) -> Arm:
+    fields = Fields(value)
+    arm = Arm(fields.get("when", _predicate, None), fields.need("body", lambda body: _graph(body, nodes)))
+    fields.end("when", "body")
+    return arm
+
+
+def _predicate(value: Json) -> Predicate:
+    fields = Fields(value)
+    predicate = Predicate(fields.need("test", _operator), fields.need("operands", tuple_of(_operand)))
+    fields.end("test", "operands")
+    return predicate
+
+
+def _operator(value: Json) -> str:
+    if value not in OPERATORS:
+        raise Broken(f"must be one of {', '.join(OPERATORS)}")
+    return str(value)
+
+
+def _operand(value: Json) -> Predicate | Value:
+    return _predicate(value) if isinstance(value, dict) and "test" in value else _value(value)
 
 
 def _options(value: Json) -> Options:

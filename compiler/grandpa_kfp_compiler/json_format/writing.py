@@ -14,6 +14,7 @@ from ..graph import (
     HANDLE,
     NO_OPTIONS,
     RESULT,
+    Branch,
     Call,
     Code,
     Constant,
@@ -22,11 +23,13 @@ from ..graph import (
     Instance,
     InstanceValue,
     Json,
+    Loop,
     NodeParameter,
     Operation,
     Options,
     Parameter,
     ParameterValue,
+    Predicate,
     PythonNode,
     Signature,
     TaskOutput,
@@ -103,10 +106,10 @@ def _instance(instance: Instance, nodes: dict[str, PythonNode]) -> Fields:
 
 
 def _operation(operation: Operation, nodes: dict[str, PythonNode]) -> Fields:
-    if isinstance(operation, Group):
+    if not isinstance(operation, Call):
         return {
             "id": operation.id,
-            "body": _graph(operation.body, nodes),
+            **_inside(operation, nodes),
             **_set(
                 arguments=[[name, _value(value)] for name, value in operation.arguments],
                 after=list(operation.after),
@@ -121,6 +124,29 @@ def _operation(operation: Operation, nodes: dict[str, PythonNode]) -> Fields:
         **_arguments(operation),
         **_set(options=options, after=list(operation.after), scope=list(operation.scope), where=operation.where),
     }
+
+
+def _inside(operation: Group | Branch | Loop, nodes: dict[str, PythonNode]) -> Fields:
+    """What makes it a group, a branch or a loop."""
+    if isinstance(operation, Branch):
+        return {
+            "arms": [
+                {
+                    **({} if arm.predicate is None else {"when": _predicate(arm.predicate)}),
+                    "body": _graph(arm.body, nodes),
+                }
+                for arm in operation.arms
+            ]
+        }
+    data: Fields = {}
+    if isinstance(operation, Loop):
+        data = {"items": _value(operation.items), "item": operation.item, **_set(parallelism=operation.parallelism)}
+    return {**data, "body": _graph(operation.body, nodes)}
+
+
+def _predicate(predicate: Predicate) -> Fields:
+    operands = [_predicate(item) if isinstance(item, Predicate) else _value(item) for item in predicate.operands]
+    return {"test": predicate.operator, "operands": operands}
 
 
 def _key(node: PythonNode, nodes: dict[str, PythonNode]) -> str:

@@ -47,7 +47,7 @@ def _visit(graph: Graph, parameters: dict[str, str], largest: dict[str, int]) ->
             for source in sources:
                 if source and largest.get(source, 0) < count:
                     largest[source] = count
-        else:
+        elif isinstance(operation, Group):
             inner = {name: made for name, value in operation.arguments if (made := producer(value))}
             for name, made in _visit(operation.body, inner, largest).items():
                 given[operation.id, name] = made

@@ -94,6 +94,7 @@ class _Lowering:
     def _task(self, operation: Operation, room: _Room) -> Task:
         if isinstance(operation, Group):
             return self._group(operation, room)
+        assert isinstance(operation, Call), "a pipeline holds no branches and loops"
         call = operation
         try:
             with describing(place_of(call)):

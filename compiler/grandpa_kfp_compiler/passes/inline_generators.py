@@ -18,16 +18,17 @@ from ..graph import (
     Call,
     Filled,
     Graph,
-    Group,
     Instance,
     InstanceValue,
     Operation,
     Options,
     TaskOutput,
     Value,
+    bodies_of,
     inputs_of,
     leaves,
     values_of,
+    with_bodies,
 )
 from .builtins import ITEMS
 
@@ -37,10 +38,10 @@ _HARMLESS = frozenset({"cache", "keep", "verbose", "version"})
 
 def inline_generators(graph: Graph) -> Graph:
     """The graph with each generator of one consumer inside it; see the module."""
-    if not any(isinstance(item, Group) or is_items(item) for item in graph.operations):
+    if not any(not isinstance(item, Call) or is_items(item) for item in graph.operations):
         return graph
     inner = [
-        replace(item, body=inline_generators(item.body)) if isinstance(item, Group) else item
+        item if isinstance(item, Call) else with_bodies(item, [inline_generators(body) for body in bodies_of(item)])
         for item in graph.operations
     ]
     graph = replace(graph, operations=tuple(inner))

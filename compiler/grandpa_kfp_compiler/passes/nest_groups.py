@@ -227,6 +227,7 @@ class _Inside:
         if isinstance(operation, Group):
             arguments = tuple((key, self.value(value)) for key, value in operation.arguments)
             return replace(operation, arguments=arguments, after=after)
+        assert isinstance(operation, Call), "a pipeline holds no branches and loops"
         args, kwargs = self._arguments(operation)
         if args is operation.args and kwargs is operation.kwargs and len(after) == len(operation.after):
             return operation

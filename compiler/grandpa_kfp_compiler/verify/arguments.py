@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ..graph import MISSING, Call, Graph, Group, Instance, NodeParameter, Signature
+from ..graph import MISSING, Branch, Call, Graph, Group, Instance, Loop, NodeParameter, Signature, bodies_of
 from ..printer import signature_texts
 from .faults import Fault, nearest, place_of
 
@@ -17,8 +17,8 @@ def argument_faults(graph: Graph) -> list[Fault]:
     """One fault a call, instance or group whose arguments its callee cannot take."""
     faults: list[Fault] = []
     for item in (*graph.instances, *graph.operations):
-        if isinstance(item, Group):
-            message = _group_mismatch(item)
+        if not isinstance(item, Call | Instance):
+            message = _nested_mismatch(item)
         else:
             signature = known_signature(item)
             message = (
@@ -110,13 +110,17 @@ def parameters_text(signature: Signature) -> str:
     return f"({', '.join(signature_texts(signature, types=False))})"
 
 
-def _group_mismatch(group: Group) -> str | None:
-    given = [name for name, _ in group.arguments]
-    parameters = {item.name: item for item in group.body.parameters}
+def _nested_mismatch(item: Group | Branch | Loop) -> str | None:
+    """Of a group, branch or loop. Of a branch's arguments each arm takes some."""
+    given = [name for name, _ in item.arguments]
+    if isinstance(item, Loop):
+        given.append(item.item)
+    parameters = {parameter.name: parameter for body in bodies_of(item) for parameter in body.parameters}
     for name in given:
         if name not in parameters:
             return f"argument {name} is not known{nearest(name, parameters, listed=True)}"
     if len(set(given)) < len(given):
         return f"argument {next(name for name in given if given.count(name) > 1)} is given twice"
-    missing = [name for name, item in parameters.items() if name not in given and item.default is MISSING]
-    return _missing_text(missing)
+    return _missing_text([
+        name for name, parameter in parameters.items() if name not in given and parameter.default is MISSING
+    ])  # fmt: skip

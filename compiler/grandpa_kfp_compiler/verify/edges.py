@@ -14,16 +14,20 @@ from grandpa_kfp_runtime.typespec import ANY, TypeSpec, fits
 from ..graph import (
     HANDLE,
     RESULT,
+    Branch,
     Call,
     Filled,
     Graph,
     Group,
     Instance,
+    Loop,
+    Operation,
     Parameter,
     ParameterValue,
     Signature,
     TaskOutput,
     Value,
+    bodies_of,
 )
 from .arguments import BY_NAME, BY_POSITION, known_signature
 from .faults import Fault, place, place_of, place_of_graph
@@ -33,10 +37,10 @@ _OF_ONE = frozenset({"list", "set", "frozenset", "Sequence", "Iterable", "Collec
 
 def edge_faults(graph: Graph) -> list[Fault]:
     """Arguments and results that receive what they cannot take."""
-    edges = _Edges(graph)
+    edges = Edges(graph)
     faults: list[Fault] = []
     for item in (*graph.instances, *graph.operations):
-        for name, spec, value in _asked_by_group(item) if isinstance(item, Group) else _asked(item):
+        for name, spec, value in _asked(item) if isinstance(item, Call | Instance) else _asked_inside(item):
             for message in edges.misfits(spec, value):
                 faults.append(Fault(place_of(item), f"argument {name} is {spec}, but {message}"))
     for name, value in graph.outputs:
@@ -67,13 +71,14 @@ def _asked(item: Call | Instance) -> Iterator[tuple[str, TypeSpec, Value]]:
             yield name, by_name.get(name, others), value
 
 
-def _asked_by_group(group: Group) -> Iterator[tuple[str, TypeSpec, Value]]:
-    wanted = {parameter.name: parameter.type for parameter in group.body.parameters}
-    for name, value in group.arguments:
-        yield name, wanted.get(name, ANY), value
+def _asked_inside(item: Group | Branch | Loop) -> Iterator[tuple[str, TypeSpec, Value]]:
+    for body in bodies_of(item):
+        wanted = {parameter.name: parameter.type for parameter in body.parameters}
+        for name, value in item.arguments:
+            yield name, wanted.get(name, ANY), value
 
 
-class _Edges:
+class Edges:
     """The types of everything that may flow in one graph."""
 
     def __init__(self, graph: Graph) -> None:
@@ -85,19 +90,28 @@ class _Edges:
         """What is given where it cannot fit: `split (calc.py:12) gives str`."""
         if wanted is ANY or wanted.name == "any" or wanted == HANDLE:
             return
-        if isinstance(value, TaskOutput):
-            producer = self.producers.get(value.task)
-            given = ANY if producer is None else _through(output_type(producer, value.output), value.path)
-            if producer is not None and not fits(given, wanted):
-                yield f"{place(_shown(value), producer.where)} gives {given}"
-        elif isinstance(value, ParameterValue):
-            parameter = self.parameters.get(value.name)
-            given = ANY if parameter is None else _through(_parameter_type(parameter), value.path)
+        if isinstance(value, TaskOutput | ParameterValue):
+            given = self.given(value)
             if not fits(given, wanted):
-                yield f"parameter {value.name}{_path_text(value.path)} of {self.place} is {given}"
+                yield f"{self.giver(value)} {given}"
         elif isinstance(value, Filled):
             for at, inner in value.holes:
                 yield from self.misfits(_inside(wanted, at), inner)
+
+    def given(self, value: TaskOutput | ParameterValue) -> TypeSpec:
+        """The type of what flows, `ANY` where nothing tells."""
+        if isinstance(value, TaskOutput):
+            producer = self.producers.get(value.task)
+            return ANY if producer is None else _through(output_type(producer, value.output), value.path)
+        parameter = self.parameters.get(value.name)
+        return ANY if parameter is None else _through(_parameter_type(parameter), value.path)
+
+    def giver(self, value: TaskOutput | ParameterValue) -> str:
+        """Who gives it: `split (calc.py:12) gives`."""
+        if isinstance(value, TaskOutput):
+            producer = self.producers.get(value.task)
+            return f"{place(_shown(value), '' if producer is None else producer.where)} gives"
+        return f"parameter {value.name}{_path_text(value.path)} of {self.place} is"
 
 
 def _shown(value: TaskOutput) -> str:
@@ -113,9 +127,11 @@ def _parameter_type(parameter: Parameter) -> TypeSpec:
     return ANY if parameter.type == HANDLE else parameter.type
 
 
-def output_type(producer: Call | Group, output: str) -> TypeSpec:
+def output_type(producer: Operation, output: str) -> TypeSpec:
     """What the annotations say of an output, `ANY` where they say nothing."""
-    if isinstance(producer, Group):
+    if isinstance(producer, Loop):
+        return TypeSpec("list")
+    if not isinstance(producer, Call):
         return ANY
     returns = (known_signature(producer) or _UNKNOWN).returns
     outputs = producer.node.outputs

@@ -9,7 +9,6 @@ from ..graph import (
     Call,
     Filled,
     Graph,
-    Group,
     Instance,
     InstanceValue,
     Operation,
@@ -19,16 +18,17 @@ from ..graph import (
     Value,
     dependencies,
     leaves,
+    outputs_of,
     values_of,
 )
 from .faults import Fault, nearest, place_of, place_of_graph
 
 
-def structure_faults(graph: Graph) -> list[Fault]:
+def structure_faults(graph: Graph, *, may_be_empty: bool = False) -> list[Fault]:
     """Empty graphs, duplicate and unknown ids, outputs that do not exist, cycles, nodes that contradict each other."""
     references = [*_References(graph).faults()]
     return [
-        *_empty(graph),
+        *([] if may_be_empty else _empty(graph)),
         *_duplicates(graph),
         *_nodes(graph),
         *references,
@@ -74,7 +74,7 @@ def _nodes(graph: Graph) -> Iterator[Fault]:
     known: dict[str, PythonNode] = {}
     told: set[str] = set()
     for item in (*graph.instances, *graph.operations):
-        if isinstance(item, Group):
+        if not isinstance(item, Call | Instance):
             continue
         node = item.node
         first = known.get(node.key)
@@ -153,9 +153,7 @@ class _References:
         if producer is None:
             yield f'uses the result of "{value.task}", but there is no such task{nearest(value.task, self.operations)}'
             return
-        names = (
-            producer.node.outputs if isinstance(producer, Call) else tuple(name for name, _ in producer.body.outputs)
-        )
+        names = outputs_of(producer)
         if value.output not in names:
             hint = nearest(value.output, names, listed=True)
             yield f'uses the output "{value.output}" of {place_of(producer)}, which has no such output{hint}'

@@ -21,6 +21,7 @@ from grandpa_kfp_runtime import errors
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError
 
 from ..cancelling import CancelToken
+from ..control import control_of
 from ..main_module import main_by_its_name
 from ..reports import fallback_failed
 from . import specs
@@ -102,6 +103,10 @@ class Conductor:
         state = self._state
         while not state.stopped and (task := state.schedule.peek()) is not None:
             growing = state.growing.get(task)
+            control = None if growing is not None else control_of(state.table.calls[task])
+            if control is not None:
+                self._growths.decide(task, control)
+                continue
             if growing is not None and not growing.gathers and self._growths.goes_on(task, growing):
                 continue
             lane = self._dealer.lane_for(task)

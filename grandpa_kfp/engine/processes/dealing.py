@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from .. import environment, numeric
+from ..control import control_of
 from . import specs
 from .briefs import Brief
 from .channel import MOST_DESCRIPTORS
@@ -112,6 +113,8 @@ class Dealer:
         return found
 
     def _may_join(self, task: int) -> bool:
+        if control_of(self._state.table.calls[task]) is not None:
+            return False
         tiny = self._state.crew.speeds.is_tiny(self._state.briefs[task].node)
         return (
             tiny
@@ -157,7 +160,7 @@ class Dealer:
                     and not self._gpus(follower)
                     and self._state.schedule.admits(follower)
                 )
-                return follower if fits else None
+                return follower if fits and control_of(self._state.table.calls[follower]) is None else None
         return None
 
     def _specs(self, hand: Hand, tasks: list[int]) -> list[specs.Spec]:

@@ -1,10 +1,16 @@
-"""Tasks that become others: what a worker tells of them enters the schedule, and their outputs are made at the end."""
+"""Tasks that become others: what a worker tells of them enters the schedule, and their outputs are made at the end.
+
+Branches and loops are decided here, in the parent, which reads nothing but what they decide by.
+"""
 
 from __future__ import annotations
 
-from grandpa_kfp_compiler.graph import RESULT, TaskOutput
-from grandpa_kfp_runtime.errors import TaskError
+from collections.abc import Mapping
 
+from grandpa_kfp_compiler.graph import RESULT, TaskOutput
+from grandpa_kfp_runtime.errors import GrandpaError, TaskError
+
+from ..control import Control
 from ..growth import Extension, Growth, extend
 from . import specs
 from .fragments import Fragment
@@ -39,24 +45,56 @@ class Growths:
             self._state.briefs.forget_inputs(task)
         self._extend(task, growing.growth, fragment)
 
+    def decide(self, task: int, control: Control) -> None:
+        """A branch or loop is ready: from now on it grows."""
+        self._state.ledger.begun(task)
+        parts = control.parts(self._state.evaluate, self._state.briefs.setting.window)
+        growth = Growth(control.outputs(), parts, listed=control.listed, control=control)
+        self._state.growing[task] = Growing(growth, None, decides=True)
+
+    def _decided(self, task: int, growing: Growing) -> bool:
+        """Adds what comes next of a branch or loop; whether that was all to do for now."""
+        try:
+            extension = growing.growth.more()
+        except GrandpaError as error:
+            self._state.schedule.take()
+            self._ends.fail(self._state.not_run(task, 0.0, error))
+            return True
+        if extension is None:
+            growing.decides = False
+            self._state.release(task)
+            self._state.briefs.forget_inputs(task)
+            return False
+        self._state.schedule.take()
+        self._add(task, growing.growth, extension, {})
+        return True
+
     def _extend(self, task: int, growth: Growth, fragment: Fragment) -> None:
         growth.results.append(fragment.result)
+        self._add(task, growth, Extension(fragment.plan, fragment.needs, {}, fragment.left), fragment.code)
+
+    def _add(self, task: int, growth: Growth, extension: Extension, code: Mapping[str, bytes]) -> None:
         first = self._state.schedule.count
-        extension = Extension(fragment.plan, fragment.needs, {}, fragment.left)
         try:
             ready = extend(self._state.table, self._state.schedule, self._state.ledger, task, growth, extension)
         except TaskError as error:  # too many tasks
             self._ends.fail(self._state.not_run(task, 0.0, error))
             return
         prefix = growth.scope.prefix
-        self._state.outputs.expect({(prefix + of, name): uses for (of, name), uses in fragment.plan.uses.items()})
-        self._state.briefs.added(range(first, self._state.schedule.count), fragment.code)
+        self._state.outputs.expect({(prefix + of, name): uses for (of, name), uses in extension.plan.uses.items()})
+        self._state.briefs.added(range(first, self._state.schedule.count), code)
         self._ends.tell_ready(ready)
 
     def goes_on(self, task: int, growing: Growing) -> bool:
         """A grown task is ready once more: its next part is asked for, or its output is another's as it is.
         False where a worker has to make its outputs, or to run its body again, as a task like any other."""
         growth, hand = growing.growth, growing.hand
+        if growing.decides and self._decided(task, growing):
+            return True
+        if not growth.outputs:
+            self._state.schedule.take()
+            self._ends.complete(Finished(task, 0.0, 0.0, (), {}))
+            return True
         if hand is not None:
             if hand not in self._state.crew.hands:
                 self._state.briefs.resume(task, len(growth.results))
@@ -65,7 +103,7 @@ class Growths:
             growing.asked = True
             hand.say(specs.MORE, task)
             return True
-        first = growth.results[0]
+        first = growth.results[0] if growth.results else None
         if isinstance(first, TaskOutput) and growth.outputs == (RESULT,):
             self._state.schedule.take()
             child = growth.scope.prefix + first.task

@@ -24,8 +24,9 @@ class Outputs:
         self._shared: Counter[int] = Counter()  # segments that are the value of several outputs: of how many more
 
     def expect(self, uses: Mapping[Key, int]) -> None:
-        """Outputs of tasks that were added."""
-        self.uses.update(uses)
+        """Outputs of tasks that were added, and more uses of those that are there."""
+        for key, count in uses.items():
+            self.uses[key] = self.uses.get(key, 0) + count
 
     def share(self, key: Key, other: Key) -> None:
         """The output is the other one as it is, which is used once less."""

@@ -23,6 +23,7 @@ from grandpa_kfp_runtime.logged.outputs import note_outputs
 from grandpa_kfp_runtime.task import call, perform, split_outputs
 
 from .. import environment, numeric
+from ..control import columns
 from ..growth import Growth
 from . import segments, specs
 from .fragments import EMPTY, GATHER, Fragment, FragmentMaker
@@ -330,7 +331,8 @@ def _perform(
 def _gathered(spec: Spec, interface: Interface, inputs: dict[str, Any], load: Callable[[str], Any]) -> dict[str, Any]:
     """A grown task's outputs, made of what it has become."""
     parts = call(GATHER, interface, inputs, lambda key: _listed if key == GATHER else load(key))
-    value = [item for part in parts for item in part] if spec.flags & specs.LISTED else parts[0]
+    rows = [row for part in parts for row in part] if spec.flags & specs.LISTED else None
+    value = parts[0] if rows is None else columns(rows, interface.outputs)
     return split_outputs(value, interface.outputs)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from grandpa_kfp_runtime.errors import TaskError
+from grandpa_kfp_runtime.errors import GrandpaError
 
+from ..control import Evaluate
 from ..growth import Growth, TaskTable
 from ..ledger import Ledger
 from ..resources import Budget
@@ -24,22 +25,24 @@ _OF_MAPS = ".map"
 
 class Growing:
     """A task whose body has returned calls. hand: the worker that has more of them, None where there are no more;
-    asked: whether it has been asked for the next; gathers: whether a worker makes its outputs by now;
-    deaths: how many workers have ended that did something for it."""
+    asked: whether it has been asked for the next; decides: of a branch or loop, whether there may be more of it;
+    gathers: whether a worker makes its outputs by now; deaths: how many workers have ended that did something for it."""
 
-    __slots__ = ("asked", "deaths", "gathers", "growth", "hand")
+    __slots__ = ("asked", "deaths", "decides", "gathers", "growth", "hand")
 
-    def __init__(self, growth: Growth, hand: Hand | None) -> None:
+    def __init__(self, growth: Growth, hand: Hand | None, *, decides: bool = False) -> None:
         self.growth = growth
         self.hand = hand
         self.asked = False
+        self.decides = decides
         self.gathers = False
         self.deaths = 0
 
 
 @dataclass(slots=True)
 class State:
-    """budget: who holds what of the machine, which the schedule sees to; growing: the tasks that have become others,
+    """budget: who holds what of the machine, which the schedule sees to; evaluate: reads, in this process, what
+    branches and loops decide by; growing: the tasks that have become others,
     and have not ended; stopped: nothing more is given out."""
 
     crew: Crew
@@ -49,6 +52,7 @@ class State:
     schedule: Schedule
     ledger: Ledger
     budget: Budget
+    evaluate: Evaluate
     growing: dict[int, Growing] = field(default_factory=dict)
     stopped: bool = False
 
@@ -64,7 +68,7 @@ class State:
         once = not (self.ledger.policies[task].retries or task in self.growing or brief.node.endswith(_OF_MAPS))
         return once and key in brief.sources
 
-    def not_run(self, task: int, duration_s: float, error: TaskError) -> Failed:
+    def not_run(self, task: int, duration_s: float, error: GrandpaError) -> Failed:
         """A failure that no worker could tell of."""
         told = self.briefs.report(task, self.ledger.runs[task].attempts, error)
         return Failed(task, 0.0, duration_s, type(told).__name__, f"{type(error).__name__}: {error}", str(told), b"")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grandpa_kfp_compiler.bind import bind
-from grandpa_kfp_compiler.graph import Call, Constant, Graph, TaskOutput, Value
+from grandpa_kfp_compiler.graph import Call, Constant, Graph, Instance, TaskOutput, Value
 from grandpa_kfp_runtime.context import TaskContext
 from grandpa_kfp_runtime.errors import ParameterError, TaskError
 from grandpa_kfp_runtime.stores import Store
@@ -95,8 +95,8 @@ class ProcessWork:
         """The conductor, for `session.conduct`."""
 
         def open_lanes(schedule: Any, ledger: Any, ready: Any) -> Lanes:
-            budget = self._supplies.budget
-            state = State(self._crew, self._table, self._briefs, self._outputs, schedule, ledger, budget)
+            budget, evaluate = self._supplies.budget, self._evaluate
+            state = State(self._crew, self._table, self._briefs, self._outputs, schedule, ledger, budget, evaluate)
             return Conductor(
                 state,
                 keep_going=settings.keep_going,
@@ -133,10 +133,21 @@ class ProcessWork:
         """What the run left with its workers is theirs to forget."""
 
     def _value(self, name: str, value: Value) -> Any:
-        """One output of the workflow: the argument that a task would receive for it."""
-        instances = {item.id: item for item in self._graph.instances}
+        """One output of the workflow."""
+        try:
+            return self._argument(name, value, self._graph.instances)
+        except TaskError as error:
+            raise TaskError(f"{self._graph.name} ({self._graph.where}): its result: {error}") from error
+
+    def _evaluate(self, value: Value, instances: tuple[Instance, ...]) -> Any:
+        """What a branch or loop decides by."""
+        with main_by_its_name():
+            return self._argument("control", value, instances)
+
+    def _argument(self, name: str, value: Value, instances: tuple[Instance, ...]) -> Any:
+        """The argument that a task would receive for the value."""
         parameters = {item.name: item for item in self._graph.parameters}
-        bound = bind(Call(name, AS_IT_IS, (value,)), instances, parameters)
+        bound = bind(Call(name, AS_IT_IS, (value,)), {item.id: item for item in instances}, parameters)
         context = TaskContext(self._run.id, name, folder=self._files())
         inputs: dict[str, Any] = {}
         for input_name, leaf in bound.sources:
@@ -146,12 +157,7 @@ class ProcessWork:
                 constant = leaf if isinstance(leaf, Constant) else self._supplies.parameters[leaf.name]
                 inputs[input_name] = self._constant(constant, context)
         load = self._supplies.code.load
-        try:
-            return run_call(
-                AS_IT_IS.key, bound.interface, inputs, lambda key: _same if key == AS_IT_IS.key else load(key)
-            )
-        except TaskError as error:
-            raise TaskError(f"{self._graph.name} ({self._graph.where}): its result: {error}") from error
+        return run_call(AS_IT_IS.key, bound.interface, inputs, lambda key: _same if key == AS_IT_IS.key else load(key))
 
     def _fetch(self, key: Key, context: TaskContext) -> Any:
         parcel = self._outputs.parcel(key)
