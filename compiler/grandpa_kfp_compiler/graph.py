@@ -446,8 +446,8 @@ def dependencies(graph: Graph) -> dict[str, tuple[str, ...]]:
 
 __all__ = [
     "ANY", "HANDLE", "MISSING", "NO_OPTIONS", "OPTION_NAMES", "RESULT",
-    "Arm", "Branch", "Call", "Code", "Constant", "Filled", "Graph", "Group", "Instance", "InstanceValue", "Json", "Loop",
-    "NodeParameter", "Operation", "Options", "Parameter", "ParameterValue", "Predicate", "PythonNode", "Signature",
-    "TaskOutput", "TypeSpec", "Value",
+    "Arm", "Branch", "Call", "Code", "Constant", "Filled", "Graph", "Group", "Instance", "InstanceValue", "Json",
+    "Loop", "NodeParameter", "Operation", "Options", "Parameter", "ParameterValue", "Predicate", "PythonNode",
+    "Signature", "TaskOutput", "TypeSpec", "Value",
     "bodies_of", "control_flow", "dependencies", "inputs_of", "leaves", "outputs_of", "values_of", "with_bodies",
 ]  # fmt: skip

@@ -153,8 +153,8 @@ def _join(tracer: Tracer, values: list[_Joined], level: Block) -> tuple[OpenBran
         if block.owner is not owner:
             first, other = inside[0][0][2], item[2]
             raise TraceError(
-                f"{here()}: either joins the branches of one `when`, but {describe(first)} and {describe(other)} are of "
-                "different ones; join each with what stands for it where its branch is not taken"
+                f"{here()}: either joins the branches of one `when`, but {describe(first)} and {describe(other)} are "
+                "of different ones; join each with what stands for it where its branch is not taken"
             )
     assert isinstance(owner, OpenBranch)
     by_arm: dict[Block, list[_Joined]] = {}

@@ -40,11 +40,16 @@ _NO_LISTS = (str, bytes, bytearray, Mapping, set, frozenset)
 
 
 class Control:
-    """What a branch, a loop, or one round of a loop becomes. id: of its task in the run."""
+    """What a branch, a loop, or one round of a loop becomes.
+
+    id: of its task in the run; listed: whether its parts' results are lists, which make one list; once: whether it has
+    one part, with which it hands on all that it reads.
+    """
 
     id: str
     instances: tuple[Instance, ...]
     listed = False
+    once = True
 
     def reads(self) -> tuple[Value, ...]:
         """The values that it needs or hands on."""
@@ -140,6 +145,10 @@ class Repeat(Control):
     arguments: Mapping[str, Value]
     parameters: tuple[Parameter, ...]
     instances: tuple[Instance, ...]
+
+    @property
+    def once(self) -> bool:  # type: ignore[override]
+        return False
 
     @property
     def listed(self) -> bool:  # type: ignore[override]

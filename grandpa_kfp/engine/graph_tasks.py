@@ -177,6 +177,9 @@ class GraphTasks:
         ready = extend(self._table, schedule, self._ledger, task, growth, extension)
         prefix = growth.scope.prefix
         self._supplies.values.expect({(prefix + of, name): uses for (of, name), uses in extension.plan.uses.items()})
+        if growth.control is not None and growth.control.once:
+            self._release(self._table.bounds[task], prefix)
+            self._table.forget_inputs(task)
         return ready
 
     def gather(self, task: int, growth: Growth) -> Mapping[str, str]:
@@ -194,7 +197,7 @@ class GraphTasks:
         return self.publish(task, split_outputs(value, growth.outputs))
 
     def _controlled(self, task: int, control: Control) -> Growth:
-        """What a branch or a loop goes on as. It lets go of what it hands on when it has ended."""
+        """What a branch or a loop goes on as."""
         call = self._table.calls[task]
         context, load = self._attempts[task].context, self._load(self._table.scopes[task])
         parameters = {item.name: item for item in self._graph.parameters}

@@ -62,12 +62,18 @@ class Growths:
             return True
         if extension is None:
             growing.decides = False
-            self._state.release(task)
-            self._state.briefs.forget_inputs(task)
+            self._let_go(task)
             return False
         self._state.schedule.take()
         self._add(task, growing.growth, extension, {})
+        control = growing.growth.control
+        if control is not None and control.once and task in self._state.growing:
+            self._let_go(task)
         return True
+
+    def _let_go(self, task: int) -> None:
+        self._state.release(task)
+        self._state.briefs.forget_inputs(task)
 
     def _extend(self, task: int, growth: Growth, fragment: Fragment) -> None:
         growth.results.append(fragment.result)

@@ -26,7 +26,8 @@ _OF_MAPS = ".map"
 class Growing:
     """A task whose body has returned calls. hand: the worker that has more of them, None where there are no more;
     asked: whether it has been asked for the next; decides: of a branch or loop, whether there may be more of it;
-    gathers: whether a worker makes its outputs by now; deaths: how many workers have ended that did something for it."""
+    gathers: whether a worker makes its outputs by now; deaths: how many workers that did something for it have
+    ended."""
 
     __slots__ = ("asked", "deaths", "decides", "gathers", "growth", "hand")
 
