@@ -14,11 +14,18 @@ from grandpa_kfp import (
     Static,
     TaskNode,
     Workflow,
+    collect,
+    each,
+    either,
+    elsewhen,
     empty_dir,
+    is_in,
+    otherwise,
     pvc,
     resolve,
     sync,
     task_executor,
+    when,
 )
 
 
@@ -179,3 +186,19 @@ def other(a: int = 1) -> str:
 
 assert_type(resolve(pipeline(1)), int)
 assert_type(resolve([subtract(1, 2)]), list[int])
+
+
+@Workflow
+def decides(a: int = 1, names: list[str] = ["x"]) -> tuple[int, list[str]]:  # noqa: B006
+    with when((subtract(a, 1) > 3) & is_in(named(a), ["x"])):
+        first = subtract(a, 2)
+    with elsewhen(a == 2):
+        second = subtract(a, 3)
+    with otherwise():
+        third = subtract(a, 4)
+    assert_type(either(first, second, third), int)
+    with each(names, parallelism=2) as name:
+        assert_type(name, str)
+        text = plain(a)
+    assert_type(collect(text), list[str])
+    return either(first, 0), collect(name)
