@@ -17,7 +17,7 @@ class Condition:
     """A comparison of Refs, or several joined by `&`, `|`, `~`.
 
     operator: one of `==  !=  <  <=  >  >=  in  &  |  ~`; operands: Refs, values (of `in` a Ref and a list), and for the
-    last three Conditions (`~` has one operand).
+    last three Conditions or booleans (`~` has one operand).
     """
 
     __slots__ = ("operands", "operator", "where")
@@ -34,11 +34,17 @@ class Condition:
     def __or__(self, other: Any) -> Condition:
         return self._join("|", other)
 
+    def __rand__(self, other: Any) -> Condition:
+        return self._join("&", other)
+
+    def __ror__(self, other: Any) -> Condition:
+        return self._join("|", other)
+
     def __invert__(self) -> Condition:
         return Condition("~", (self,), here())
 
     def _join(self, operator: str, other: Any) -> Condition:
-        if not isinstance(other, Condition):
+        if not isinstance(other, Condition | bool):  # a component may be given a constant to compare
             raise TraceError(
                 f"{here()}: `{operator}` joins a comparison with {other!r}, which is none; write it as one, "
                 "say `(ref > 3) & (other == 1)` with the parentheses"

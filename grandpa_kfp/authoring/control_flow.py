@@ -16,7 +16,7 @@ from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.values.summaries import summary
 
 from .blocks import ITEM, Block, OpenBranch, OpenLoop, carried
-from .calls import JoinedCall, ParameterOrigin
+from .calls import Body, JoinedCall, ParameterOrigin, WorkflowCall
 from .conditions import Condition
 from .refs import Promise, Ref, describe
 from .tracing import Tracer
@@ -35,7 +35,8 @@ def when(condition: Any) -> Iterator[None]:
     """`with when(accuracy > 0.9):` what is called inside runs where the condition holds, and is skipped elsewhere.
 
     condition: a comparison of Refs (the workflow's parameters included) with each other or with booleans, numbers and
-    texts; `is_in`; these joined by `&`, `|`, `~`, in parentheses; or a Ref alone, whose truth counts.
+    texts; `is_in`; these joined by `&`, `|`, `~`, in parentheses; or a Ref alone, whose truth counts. A
+    boolean too: what a component compares may be a constant where it is called.
     Raises TraceError outside a workflow's body, and for anything else.
 
     >>> from grandpa_kfp import Node, Workflow, either, otherwise, run
@@ -213,7 +214,8 @@ def _branch_before(tracer: Tracer, word: str) -> OpenBranch:
 def is_in(value: Any, options: Iterable[Any]) -> Any:
     """A condition: whether a Ref's value is one of the options, which are booleans, numbers and texts.
 
-    Python's own `in` asks for an answer while tracing. Raises TraceError where the value is no Ref.
+    Python's own `in` asks for an answer while tracing. Of a value that is known it is the answer itself.
+    Raises TraceError where the options are no list of constants.
 
     >>> from grandpa_kfp import Node
     >>> @Node
@@ -222,20 +224,22 @@ def is_in(value: Any, options: Iterable[Any]) -> Any:
     >>> is_in(kind(), ["csv", "tsv"])  # doctest: +ELLIPSIS
     <Ref kind ...> in ['csv', 'tsv']
     """
-    if not isinstance(value, Ref):
-        raise TraceError(f"{here()}: is_in({summary(value)}, ...) is known while tracing; use Python's own `in`")
     if isinstance(options, Promise | str | bytes):
         raise TraceError(f"{here()}: is_in looks in a list of constants, but was given {options!r}")
+    if not isinstance(value, Ref):
+        return value in list(options)
     return Condition("in", (value, list(options)), here())
 
 
 def _predicate(tracer: Tracer, condition: Any) -> Predicate:
     if isinstance(condition, Ref):
         return Predicate("true", (_operand(tracer, condition),))
+    if isinstance(condition, bool):  # a component's parameter may be given a constant
+        return Predicate("true", (Constant(condition),))
     if not isinstance(condition, Condition):
         raise TraceError(
-            f"{here()}: the condition {summary(condition)} is known while tracing; use Python's own `if`, or compare "
-            "something that exists only when the graph runs"
+            f"{here()}: {summary(condition)} is no condition; compare something that exists only when the graph runs, "
+            "and write `ref == False` for `not`, not `~` of what may be a constant"
         )
     operands = condition.operands
     if condition.operator in COMPARISONS:
@@ -334,6 +338,12 @@ def collect(value: T) -> list[T]:
 def _tracer(word: str) -> Tracer:
     current = recorder.get()
     if not isinstance(current, Tracer):
+        if isinstance(current, Body) and isinstance(current.call, WorkflowCall):
+            name = current.call.name
+            raise TraceError(
+                f"{here()}: the workflow {name} uses {word}, so it cannot be called in a node's body, where it runs as "
+                f"plain Python; call it in a workflow's body, or run it as a whole: grandpa_kfp.run({name}, ...)"
+            )
         raise TraceError(
             f"{here()}: {word} belongs in a workflow's body, or in a component's that a workflow calls; where values "
             "are there, as in a node's body, use Python's own `if` and `for`"

@@ -20,6 +20,7 @@ from grandpa_kfp import (
     elsewhen,
     is_in,
     otherwise,
+    run,
     trace,
     when,
 )
@@ -27,7 +28,7 @@ from grandpa_kfp.checking import check
 from grandpa_kfp_compiler.graph import Branch, Loop, bodies_of, control_flow
 from grandpa_kfp_compiler.printer import format_graph
 from grandpa_kfp_compiler.verify import verify
-from grandpa_kfp_runtime.errors import CompileError, TraceError
+from grandpa_kfp_runtime.errors import CompileError, TaskError, TraceError
 
 double, plus, count_to = flows.double, flows.plus, flows.count_to
 
@@ -223,7 +224,7 @@ def two_otherwise(x: Any) -> Any:
 
 
 def plain_condition(x: Any) -> Any:
-    with when(3 > 2):
+    with when(-2):
         double(x)
 
 
@@ -239,6 +240,11 @@ def python_in(x: Any) -> Any:
 
 def python_and(x: Any) -> Any:
     with when(x > 1 and x < 3):
+        double(x)
+
+
+def joins_with_plain(x: Any) -> Any:
+    with when(3 & (x > 1)):
         double(x)
 
 
@@ -304,10 +310,11 @@ REFUSED: list[tuple[Callable[..., Any], int, str]] = [
     (otherwise_after_either, 4, r"otherwise belongs right behind .* before `either` asks"),
     (elsewhen_after_loop, 5, r"elsewhen belongs right behind"),
     (two_otherwise, 5, r"otherwise belongs right behind"),
-    (plain_condition, 1, r"the condition True is known while tracing; use Python's own `if`"),
+    (plain_condition, 1, r"-2 is no condition; .* `ref == False` for `not`, not `~`"),
     (list_condition, 1, r"conditions test booleans, numbers and texts, but one was given"),
     (python_in, 1, r"is_in\(ref, \[\.\.\.\]\) for `in`"),
     (python_and, 1, r"`&`, `\|`, `~` for `and`, `or`, `not`"),
+    (joins_with_plain, 1, r"`&` joins a comparison with 3, which is none"),
     (several_outputs, 1, r"a condition tests one value, but .* has several; name one of its outputs"),
     (loops_over_text, 1, r"each loops over a list, but was given"),
     (loops_zero_at_once, 1, r"parallelism must be a whole number above 0, but is 0"),
@@ -353,9 +360,45 @@ def test_in_a_nodes_body_too() -> None:
         decides(1).resolve()
 
 
-def test_is_in_needs_something_that_is_not_known() -> None:
-    with pytest.raises(TraceError, match=r"is_in\(3, \.\.\.\) is known while tracing; use Python's own `in`"):
-        is_in(3, [1, 2])
+@Workflow
+def decided(x: int = 1) -> Any:
+    with when(x > 0):
+        positive = double(x)
+    return either(positive, 0)
+
+
+@Node
+def calls_workflow(x: int) -> Any:
+    return decided(x)
+
+
+def test_a_workflow_that_decides_inside_a_nodes_body() -> None:
+    """By itself, or in another workflow, it is traced; there it is not."""
+    assert decided(x=4).resolve() == 8
+    assert Workflow(name="outer")(lambda: (decided(1), decided(-1)))().resolve() == (2, 0)
+    with pytest.raises(TaskError, match=r"the workflow decided uses when, so it cannot be called in a node's body"):
+        run(Workflow(name="outer")(lambda: calls_workflow(1)), record=False)
+
+
+@Component
+def sign(x: int) -> int:
+    with when((x > 0) & is_in(x, [1, 2])):
+        positive = double(1)
+    with elsewhen(x < 0):
+        negative = double(-1)
+    return either(positive, negative, 0)
+
+
+def test_a_component_may_be_given_constants() -> None:
+    """What it compares is known then; the branches are there all the same."""
+    flow = Workflow(name="flow")(lambda x: [sign(1), sign(-3), sign(9), sign(x)])
+    assert run(flow, {"x": 2}, record=False).value == [2, -2, 0, 2]
+    assert verify(trace(flow)) == []
+
+
+def test_is_in_looks_in_constants() -> None:
+    with pytest.raises(TraceError, match=r"is_in looks in a list of constants, but was given 'abc'"):
+        is_in(3, "abc")
 
 
 def test_a_failing_body_leaves_no_block_open() -> None:
