@@ -50,8 +50,12 @@ class GraphRun:
 
     def made(self, task: str) -> Made:
         """Raises LoadError."""
+        from ..engine.control import control_of
+
         bound, node = self._bound(task)
         call = self._calls()[task]
+        if control_of(call) is not None:
+            raise LoadError(f"{task} ({call.where}) is a branch or a loop, which has no code of its own to replay")
 
         def read(inputs: Sequence[Input], load: Load, folder: Path) -> dict[str, Any]:
             sources = dict(bound.sources)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from grandpa_kfp import Node, TaskError, Workflow, collect, each, either, otherwise, run, trace, when
+from grandpa_kfp.deployment.recorded import GraphRun
 from grandpa_kfp.engine import events
 from grandpa_kfp.engine.execute import execute
 from grandpa_kfp.engine.processes.crew import Crew
@@ -19,6 +20,8 @@ from grandpa_kfp.engine.run import Run
 from grandpa_kfp.engine.workers import workers
 from grandpa_kfp.packing import pack
 from grandpa_kfp_compiler.json_format import dumps, loads
+from grandpa_kfp_runtime.errors import LoadError
+from grandpa_kfp_runtime.stores.memory import MemoryStore
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +100,8 @@ def test_skipped_tasks_are_told_and_recorded(tmp_path: Path) -> None:
     again = read_run(tmp_path)
     assert {id_: task.state for id_, task in again.tasks.items()} == {id_: t.state for id_, t in done.tasks.items()}
     assert again.tasks["when/double"].parent == "when"
+    with pytest.raises(LoadError, match=r"when \(.*control_flows.py:\d+\) is a branch or a loop"):
+        GraphRun(again, MemoryStore(), tmp_path).made("when")
 
 
 @Workflow
