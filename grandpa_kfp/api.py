@@ -33,6 +33,8 @@ def run(
     keep_going: bool = False,
     cancel: CancelToken | None = None,
     record: bool = True,
+    cache: bool = True,
+    force: Sequence[str] = (),
     on_event: Subscriber | None = None,
     listeners: Sequence[Subscriber] = (),
     targets: Sequence[str | TaskOutput] | None = None,
@@ -52,7 +54,9 @@ def run(
     `memory:` or `s3://bucket/prefix?endpoint=...` for the recorded values, by default `.grandpa/store`.
     keep_going: after a failure go on with what does not depend on it. cancel: a `CancelToken`, which stops the
     run from another thread or a callback. record: keep graph, events, times and
-    handles in `.grandpa/runs/`. on_event: told of each event, a function or an object with methods such as
+    handles in `.grandpa/runs/`. cache: take results of earlier recorded runs for tasks whose code and inputs are the
+    same, and leave results for later ones; without, every task runs. force: tasks that run in any case, by task, node
+    or pattern such as `train*`. on_event: told of each event, a function or an object with methods such as
     `on_task_finished` (docs/events.md); listeners: several such. targets, given, order: see
     `engine.execute`. pdb: after a failure open the debugger where the code failed. root: where `.grandpa` lies, by
     default the project's root.
@@ -77,6 +81,7 @@ def run(
     from grandpa_kfp_runtime.errors import ParameterError, TaskError
 
     from .engine.execute import execute
+    from .engine.memo.memo import Caching
     from .engine.workers import own_or_given
     from .loading import refuse_while_loading
 
@@ -110,7 +115,8 @@ def run(
                 cancel=cancel,
                 on_failure=getattr(workflow, "on_failure", None),
                 record=record,
-                root=Path(root) if root is not None else _root_of(workflow),
+                caching=Caching(cache, tuple(force)),
+                root=Path(root) if root is not None else root_of(workflow),
             )
         except TaskError as error:
             if pdb:
@@ -206,7 +212,7 @@ class TemplateParser:
             self._crew.close()
 
 
-def _root_of(workflow: Any) -> Path:
+def root_of(workflow: Any) -> Path:
     """The root of the project that the workflow is defined in; of a notebook or graph the current folder."""
     from grandpa_kfp_runtime.code.project import find_root
 

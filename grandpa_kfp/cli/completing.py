@@ -52,6 +52,14 @@ def complete_parameter(spec: str, incomplete: str) -> list[CompletionItem]:
     ]
 
 
+def forced_nodes(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The nodes that the file before it defines."""
+    spec = ctx.params.get("spec") or next(iter(ctx.args), "")  # click has not come to the arguments yet
+    file = str(spec).partition(":")[0]
+    names = [item.name for item in _marked(Path(file)) if _mark_of(item) == "Node"]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
 def runs(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The runs recorded on this machine, newest first."""
     from ..engine.record import list_runs

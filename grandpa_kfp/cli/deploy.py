@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .completing import forced_nodes
 from .parameters import parameter_options
 from .servers import server_options
 from .sources import WorkflowCommand, file_argument
@@ -23,6 +24,7 @@ Examples:
   grandpa deploy pipeline.py -p epochs=5 --wait
   grandpa deploy pipeline.py:train --host https://kfp.example --experiment nightly --tag team=vision
   grandpa deploy pipeline.py --schedule "0 6 * * *"
+  grandpa deploy pipeline.py --force train     train runs though KFP has it in its cache
   grandpa deploy pipeline.py --dry-run
 """,
 )
@@ -49,6 +51,13 @@ Examples:
 @click.option("--secret", metavar="NAME", help="The Kubernetes secret with the store's keys; empty for none.")
 @click.option(
     "--epoch", type=click.IntRange(min=0), metavar="N", help="Raise it to make KFP forget what it has cached."
+)
+@click.option(
+    "--force",
+    metavar="NODE",
+    multiple=True,
+    shell_complete=forced_nodes,
+    help="KFP shall run this node, or task, in any case; patterns too.",
 )
 @click.option("--name", metavar="NAME", help="The pipeline's name; by default the workflow's.")
 @click.option("--python", metavar="X.Y", help="The Python of the default image; by default the one at work here.")
@@ -116,6 +125,7 @@ def _chosen(ctx: click.Context, /, spec: str, pairs: Any, params_file: Any, opti
         "tags": tags,
         "schedule": options["schedule"],
         "store_here": options["store_here"],
+        "force": options["force"],
     }
     return workflow, params, settings, chosen, address
 

@@ -14,6 +14,7 @@ VERBS = {
     "run": "Run a workflow here: a Python file, a graph file or a compiled YAML.",
     "compile": "Write a workflow as one Kubeflow Pipelines YAML.",
     "check": "Find everything that is wrong, before anything runs.",
+    "plan": "Tell which tasks would run, which are cached, and why.",
     "graph": "Draw a workflow, or a run of it.",
     "deploy": "Send a workflow to a Kubeflow Pipelines server and start a run.",
     "ps": "List the newest runs, here and on the server.",
@@ -23,6 +24,7 @@ VERBS = {
     "retry": "Run what failed in a run once more.",
     "terminate": "End a run on the server.",
     "schedules": "List, pause, resume and remove runs by the clock.",
+    "store": "List what the store holds; remove what no run needs.",
     "image": "Build an image with what the project's tasks import.",
     "ide": "Write run configurations for VS Code or PyCharm.",
     "config": "Show each value of the configuration, and where it came from.",
@@ -35,6 +37,7 @@ Examples:
   grandpa run pipeline.py -p a=4           run it, print its value
   grandpa run pipeline.py --help           list the workflow's own parameters
   grandpa check pipeline.py                every fault with file and line
+  grandpa plan pipeline.py                 which tasks would run, and why
   grandpa compile pipeline.py              write pipeline.yaml
   grandpa run pipeline.yaml                run that YAML on this machine
   grandpa graph pipeline.py -o graph.svg   draw it

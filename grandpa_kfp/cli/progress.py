@@ -10,13 +10,16 @@ import os
 import sys
 import time
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..drawing.palette import MARKS
 from ..drawing.words import seconds_text
 from ..engine import events
 from .failures import colours, print_faint, styled
 from .tally import Tally, bar_text
+
+if TYPE_CHECKING:
+    from ..engine.run import Run
 
 _SHORT_S = 0.1
 """A body may become thousands of tasks: those that take less get no line."""
@@ -130,11 +133,15 @@ def told(event: events.Event) -> str | None:
     return None
 
 
-def ended(name: str, tasks: int, seconds: float, record: str) -> None:
+def ended(run: Run, record: str) -> None:
     """The last line on standard error of a run that succeeded."""
     mark = styled(MARKS["succeeded"], "green", bold=True)
+    tasks = sum(1 for id_ in run.tasks if id_)
+    cached = sum(1 for task in run.tasks.values() if task.state == "cached")
     count = "1 task" if tasks == 1 else f"{tasks:,} tasks"
+    if cached:
+        count += f" ({cached:,} cached, {tasks - cached:,} ran)"
     recorded = f"; record: {record}" if record else ""
     import click
 
-    click.echo(f"{mark} {name}: {count} in {seconds_text(seconds)}{recorded}", err=True)
+    click.echo(f"{mark} {run.name}: {count} in {seconds_text(run.duration_s)}{recorded}", err=True)

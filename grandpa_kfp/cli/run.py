@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .completing import forced_nodes
 from .configured import profile_option
 from .parameters import parameter_options
 from .sources import Launched, Source, WorkflowCommand, file_argument
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   grandpa run pipeline.py -p a=4 -p names=x,y
+  grandpa run pipeline.py --force train          run train and what depends on it, take the rest as it was
   grandpa run pipeline.py:train --params params.yaml --processes auto
   grandpa run pipeline.py --keep-going
   grandpa run pipeline.py --pdb
@@ -64,6 +66,14 @@ Examples:
 @click.option(
     "--keep-going/--no-keep-going", default=None, help="After a failure go on with what does not depend on it."
 )
+@click.option("--no-cache", is_flag=True, help="Run every task, also those that an earlier run has a result of.")
+@click.option(
+    "--force",
+    metavar="NODE",
+    multiple=True,
+    shell_complete=forced_nodes,
+    help="Run this node, or task, in any case; patterns such as 'train*' too.",
+)
 @click.option("--pdb", is_flag=True, help="After a failure open the debugger where your code failed, in this process.")
 @click.option("--json", "as_json", is_flag=True, help="Print the value as JSON.")
 @click.option("--record/--no-record", default=None, help="Without: leave nothing in .grandpa/, no record, no values.")
@@ -73,7 +83,8 @@ def command(ctx: click.Context, /, spec: str, **options: Any) -> None:
 
     FILE is a Python file, a graph file, or a YAML that `grandpa compile` wrote, of which each task then runs
     as a process of its own, or in a container of its own image (--engine docker). The value alone goes to
-    standard output; progress, and what tasks print, go to standard error. Exit codes: 1 your file or
+    standard output; progress, and what tasks print, go to standard error. Tasks whose code and inputs are those of
+    an earlier run are not run again, `grandpa plan` tells which (not of a YAML). Exit codes: 1 your file or
     parameters are wrong, 2 wrong usage, 3 a task failed.
     """
     from grandpa_kfp_runtime.errors import TaskError
@@ -97,7 +108,7 @@ def command(ctx: click.Context, /, spec: str, **options: Any) -> None:
             raise click.exceptions.Exit(error.exit_code) from error
         for note in run.notes:
             print_note(note)
-        ended(run.name, sum(1 for task in run.tasks if task), run.duration_s, _shown(run.folder))
+        ended(run, _shown(run.folder))
         text = value_json(run.value) if options["as_json"] else value_line(run.value)
     click.echo(text)
 
@@ -111,6 +122,8 @@ def _check(source: Source, options: dict[str, Any]) -> None:
             raise click.UsageError(
                 "each task of a compiled YAML is a process of its own: --threads says how many at once"
             )
+        if options["no_cache"] or options["force"]:
+            raise click.UsageError("tasks of a compiled YAML always run: --no-cache and --force mean nothing for it")
         if options["pdb"]:
             raise click.UsageError(
                 f"each task of a compiled YAML is a process of its own, which --pdb cannot debug: run {source.stem}.py "
@@ -158,8 +171,10 @@ def _run_graph(source: Source, launched: Launched | None, options: dict[str, Any
             store=settings.get("local_store"),
             keep_going=settings.get("keep_going"),
             record=settings.get("record"),
+            cache=not options["no_cache"],
+            force=options["force"],
             listeners=(listener,),
-            root=_root(source.file),
+            root=root_of_file(source.file),
         )
 
 
@@ -184,7 +199,7 @@ def _run_yaml(source: Source, options: dict[str, Any]) -> Run:
             parallelism=settings.get("threads"),
             limits=_limits(settings, options["limits"]),
             keep_going=settings.get("keep_going"),
-            root=_root(source.file),
+            root=root_of_file(source.file),
             engine=options["engine"] or "subprocess",
         )
 
@@ -208,7 +223,8 @@ def _processes(asked: int | str) -> int | str:
     return int(asked) if isinstance(asked, str) and asked.isdecimal() else asked
 
 
-def _root(file: Path) -> Path:
+def root_of_file(file: Path) -> Path:
+    """The root of the project that the file belongs to: where its `.grandpa` is."""
     from grandpa_kfp_runtime.code.project import find_root
 
     return find_root(file)

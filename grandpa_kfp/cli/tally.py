@@ -12,6 +12,8 @@ from grandpa_kfp_runtime.logged.entries import Bar
 from ..drawing.words import seconds_text
 from ..engine import events
 
+_WITH_RESULT = (events.TaskFinished, events.TaskCached)
+
 
 class _Kind:
     """Tasks of one name but for its number. waits: how many have not begun; took_s: of those that ended, in sum."""
@@ -60,7 +62,7 @@ class Tally:
             return ""
         from ..drawing.logged_words import metrics_text
 
-        return metrics_text(self.metrics.pop(event.task, {})) if isinstance(event, events.TaskFinished) else ""
+        return metrics_text(self.metrics.pop(event.task, {})) if isinstance(event, _WITH_RESULT) else ""
 
     def left_s(self) -> float | None:
         """Estimated seconds until the end, from what tasks of the same name took; None where too little is known."""

@@ -18,6 +18,7 @@ from grandpa_kfp_compiler.kfp import Compiled, CompileOptions, compile_graph
 from grandpa_kfp_runtime.errors import DeployError, ParameterError, StoreError
 from grandpa_kfp_runtime.events.subscribers import Subscriber, as_listener
 
+from ..forcing import with_forced
 from .connecting import Address, connect
 from .failures import reports
 from .follow import Follower, Told, raise_outcome
@@ -39,8 +40,9 @@ class DeployOptions:
     experiment: made if it is not there. run_name: a template, see `start.run_name`. tags: on the run. wait:
     until the run has ended. dry_run: send nothing, say what would be. schedule: a cron line; instead of one run
     there is one each time. store_here: the store's URI from this machine, where it is another than the
-    tasks'. tell: called with each line of what happens. on_event: with `wait`, told of the run's events, those
-    that tasks left in the store included (docs/events.md).
+    tasks'. force: tasks that Kubeflow shall not take from its cache, by task, node or pattern. tell: called with
+    each line of what happens. on_event: with `wait`, told of the run's events, those that tasks left in the store
+    included (docs/events.md).
     """
 
     experiment: str = DEFAULT_EXPERIMENT
@@ -50,6 +52,7 @@ class DeployOptions:
     dry_run: bool = False
     schedule: str = ""
     store_here: str = ""
+    force: Sequence[str] = ()
     tell: Callable[[Told], object] = lambda told: None
     on_event: Subscriber | None = None
     interval_s: float = 2.0
@@ -111,6 +114,7 @@ def deploy(workflow: Any, params: Mapping[str, Any] | None = None, **options: An
         as_listener(chosen.on_event)
     root = Path(rest["root"]) if rest.get("root") is not None else None
     graph, sent = _graph_and_params(workflow, params or {}, root, rest.get("include", ()))
+    graph = with_forced(graph, chosen.force)
     compiled = compile_graph(graph, compile_options)
     values = _as_kfp(graph, compiled, sent)
     with ExitStack() as stack:

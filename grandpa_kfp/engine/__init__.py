@@ -17,5 +17,6 @@ dispatch.py       the scheduler behind a lock: hands ready tasks to the lanes of
 threads.py        an executor: lanes are daemon threads
 attempts.py       one task on one lane: its attempts, its timeout, how it ended; timers.py calls back in time
 events.py         what happens, as data (grandpa_kfp_runtime.events); echo.py shows what tasks print
+memo/             results of earlier runs in place of running a task again
 record.py         the run's folder in `.grandpa/runs/`; run.py is what a run leaves its caller
 """

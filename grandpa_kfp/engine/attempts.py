@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
@@ -55,9 +55,10 @@ class Body(Protocol):
 
 
 class Attempts:
-    """`work` is what lanes do."""
+    """`work` is what lanes do. recall: whether the result of an earlier run stands for a task, which has ended then."""
 
-    def __init__(self, body: Body, ledger: Ledger, timers: Timers) -> None:
+    def __init__(self, body: Body, ledger: Ledger, timers: Timers, recall: Callable[[int], bool] | None = None) -> None:
+        self._recall = recall
         self._body = body
         self._ledger = ledger
         self._timers = timers
@@ -75,6 +76,8 @@ class Attempts:
         growth = self._growing.get(task)
         if growth is not None:
             return self._go_on(task, growth)
+        if self._recall is not None and self._recall(task):
+            return None if self._ledger.closed else self._dispatcher.done(task)
         ledger = self._ledger
         policy = ledger.policies[task]
         attempt = ledger.begun(task)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,16 @@ from grandpa_kfp_runtime.printed.stand_in import captured
 from grandpa_kfp_runtime.stores import Store, check_reachable, open_store
 from grandpa_kfp_runtime.stores.file import FileStore
 
+from ..forcing import forced
 from .at_end import OnFailure
 from .cancelling import CancelToken
 from .events import Subscriber, as_listener
 from .flatten import flatten
 from .graph_tasks import GraphTasks, Supplies
+from .growth import TaskTable
+from .memo.code import GraphCode
+from .memo.identity import Identities
+from .memo.memo import CACHING, Caching, Memo
 from .packages import check_packages
 from .parameters import bind_parameters
 from .plan import make_plan
@@ -30,7 +36,7 @@ from .record import Record, new_id
 from .resources import Budget, Limits
 from .run import Run
 from .scratch import Scratch
-from .session import Settings, Tasks, conduct, note, on_threads
+from .session import OpenLanes, Settings, Tasks, conduct, note, on_threads
 from .targets import Targets
 from .threads import default_lanes
 from .values import Values
@@ -56,6 +62,7 @@ def execute(
     cancel: CancelToken | None = None,
     on_failure: Any = None,
     record: bool = True,
+    caching: Caching = CACHING,
     root: Path | None = None,
 ) -> Run:
     """Runs a verified graph on this machine and returns when it has ended.
@@ -69,7 +76,8 @@ def execute(
     running tasks may hold together of `cpu`, `memory`, `gpu` and of tokens, by name. keep_going: after a failure go
     on with what does not depend on it. cancel: stops the run when somebody calls its `cancel`.
     on_failure: a node that is called with a FailureInfo when the run has failed. record: write
-    `.grandpa/runs/<id>/`; without it the run leaves nothing behind. root: the folder of `.grandpa`.
+    `.grandpa/runs/<id>/`; without it the run leaves nothing behind. caching: whether results of earlier recorded runs
+    stand for tasks that are the same. root: the folder of `.grandpa`.
 
     Raises TaskError (the report of the first failure; `run` is how far it came), RunCancelled, ParameterError,
     GraphError, and StoreError for a `store` that cannot be used. Running tasks are ended at the first failure, by
@@ -99,6 +107,7 @@ def execute(
     all_calls = plan.calls if targets is not None else tuple(graph.calls())
     counted.check(all_calls)
     check_packages(all_calls, lambda text: note(run, text))
+    force = forced(all_calls, caching.force)  # before anything is written: raises for a name that means nothing
     opened = _open(store)
     if crew is not None and record:
         from .processes.work import store_uri
@@ -123,16 +132,20 @@ def execute(
             values = Values(plan.uses, spool=scratch.spool, store=kept_in, failed=lambda text: note(run, text))
             held = Supplies(values, bound, code, scratch, counted, budget, folder, settings.lanes)
             work = GraphTasks(run, flat, plan, held, wanted)
-            give: Callable[[str, str, Any], object] = values.give
-            lanes = on_threads(work, settings)
+            give: Callable[[str, str, Any], str] = values.give
         else:
             from .processes.work import ProcessSupplies, ProcessWork
 
             supplies = ProcessSupplies(bound, code, scratch, kept_in, folder, counted, budget)
             work = ProcessWork(run, flat, plan, crew, supplies, wanted)
-            give, lanes = work.give, work.lanes(settings)
+            give = work.give
+        memo = _memo(run, flat, work.table, bound, kept_in if caching.on else None, force, root)
+        settings = replace(settings, memo=memo)
+        lanes = _lanes(work, settings)
         for output, value in known.items():
-            give(output.task, output.output, value)
+            handle = give(output.task, output.output, value)
+            if memo is not None and handle:
+                memo.given[output.task, output.output] = handle
         priority = None if order is None else [-order(call) for call in plan.calls]
         tasks = Tasks(work.runs, plan.waits_for, work.policies, work.requests, budget, priority)
         with captured() if crew is None else nullcontext():
@@ -140,6 +153,28 @@ def execute(
     finally:
         code.close()
         scratch.close()
+
+
+def _memo(
+    run: Run,
+    graph: Graph,
+    table: TaskTable,
+    parameters: Mapping[str, Constant],
+    store: Store | None,
+    force: frozenset[str],
+    root: Path | None,
+) -> Memo | None:
+    if store is None:
+        return None
+    identities = Identities(GraphCode(graph, root), parameters)
+    return Memo(run, table, identities, store, force, lambda text: note(run, text))
+
+
+def _lanes(work: GraphTasks | ProcessWork, settings: Settings) -> OpenLanes:
+    if not isinstance(work, GraphTasks):
+        return work.lanes(settings)
+    memo = settings.memo
+    return on_threads(work, settings, None if memo is None else partial(work.recall, memo))
 
 
 def _record(run: Run, graph: Graph, root: Path | None, store: Store | None) -> Record:

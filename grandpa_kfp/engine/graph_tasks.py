@@ -37,6 +37,7 @@ from .control import Control, columns, control_of
 from .growth import AS_IT_IS, Extension, Growth, Parts, Scope, TaskTable, as_bound, extend
 from .interrupting import Stay
 from .ledger import Ledger
+from .memo.memo import Memo
 from .plan import Plan
 from .reports import Failing, failure
 from .resources import Budget, Limits
@@ -87,7 +88,7 @@ class GraphTasks:
     ) -> None:
         self._run = run
         self._graph = graph
-        self._table = TaskTable(run, plan, supplies.limits)
+        self.table = self._table = TaskTable(run, plan, supplies.limits)
         self._supplies = supplies
         self._wanted = wanted
         self._context = contextvars.copy_context()  # what the caller set holds in tasks too, and none leaks
@@ -170,6 +171,16 @@ class GraphTasks:
             _close(under_way.context)
         self._release(self._table.bounds[task], self._table.scopes[task].prefix)
         self._table.forget(task)
+
+    def recall(self, memo: Memo, task: int) -> bool:
+        """Whether the result of an earlier run stands for the task, whose outputs are there then."""
+        result = memo.recall(task)
+        if result is None:
+            return False
+        self._supplies.values.recalled(self._table.runs[task].id, result.outputs)
+        self._release(self._table.bounds[task], self._table.scopes[task].prefix)
+        self._ledger.cached(task, result)
+        return True
 
     # --- growing -----------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from .timers import Timers
 
 
 class ThreadLanes:
-    """body: how a lane runs a task. ready: told of each task that is ready; None for nobody."""
+    """body: how a lane runs a task. ready: told of each task that is ready; None for nobody. recall: see `Attempts`."""
 
     def __init__(
         self,
@@ -26,9 +26,10 @@ class ThreadLanes:
         keep_going: bool,
         ready: Callable[[int], None] | None,
         cancel: CancelToken | None = None,
+        recall: Callable[[int], bool] | None = None,
     ) -> None:
         self._timers = Timers(lambda defect: self._dispatcher.crash(defect))
-        attempts = Attempts(body, ledger, self._timers)
+        attempts = Attempts(body, ledger, self._timers, recall)
         self._executor = ThreadExecutor(lanes, attempts.work, lambda defect: self._dispatcher.crash(defect))
         self._dispatcher = Dispatcher(schedule, self._executor, keep_going=keep_going, ready=ready, cancel=cancel)
         attempts.connect(self._dispatcher, self._executor)

@@ -11,15 +11,30 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from grandpa_kfp_runtime.errors import TaskError
 from grandpa_kfp_runtime.events.kinds import Stream
 from grandpa_kfp_runtime.logged.entries import NOTHING_LOGGED, Logged
 from grandpa_kfp_runtime.printed.task_output import TaskOutput
 
-from .events import Journal, TaskDropped, TaskFailed, TaskFinished, TaskGrew, TaskPrinted, TaskRetried, TaskStarted
+from .events import (
+    Journal,
+    TaskCached,
+    TaskDropped,
+    TaskFailed,
+    TaskFinished,
+    TaskGrew,
+    TaskPrinted,
+    TaskRetried,
+    TaskStarted,
+)
 from .run import TaskRun
 from .task_logs import events_of
+
+if TYPE_CHECKING:
+    from .memo.memo import Memo
+    from .memo.results import Result
 
 LONGEST_PAUSE_S = 60.0
 
@@ -49,12 +64,18 @@ class Policy:
 
 
 class Ledger:
-    """errors: what failed tasks raised, in the order they failed. A task without an id is told to nobody."""
+    """errors: what failed tasks raised, in the order they failed. A task without an id is told to nobody.
 
-    __slots__ = ("_closed", "_journal", "_lock", "errors", "policies", "runs")
+    memo: told of results, None for nobody.
+    """
 
-    def __init__(self, runs: Sequence[TaskRun], policies: Sequence[Policy], journal: Journal) -> None:
+    __slots__ = ("_closed", "_journal", "_lock", "_memo", "errors", "policies", "runs")
+
+    def __init__(
+        self, runs: Sequence[TaskRun], policies: Sequence[Policy], journal: Journal, memo: Memo | None = None
+    ) -> None:
         self.runs = runs
+        self._memo = memo
         self.policies = policies
         self._journal = journal
         self._lock = threading.Lock()
@@ -119,6 +140,20 @@ class Ledger:
         run.state = "succeeded"
         if journal.active and run.id:
             journal.tell(TaskFinished(time.time(), run.id, run.attempts, duration_s, outputs))
+        if self._memo is not None:
+            self._memo.remember(task, duration_s, outputs, run.logged)
+
+    def cached(self, task: int, result: Result) -> None:
+        """The result of an earlier run stands for the task; what that had logged is told again."""
+        run, journal = self.runs[task], self._journal
+        run.started = time.time()
+        run.outputs = result.outputs
+        run.logged = result.logged
+        run.state = "cached"
+        if journal.active:
+            for event in events_of(run.id, 0, result.logged):
+                journal.tell(event)
+            journal.tell(TaskCached(run.started, run.id, result.outputs, result.run))
 
     def grew(self, task: int, added: Sequence[int], skipped: Sequence[TaskRun] = ()) -> None:
         """The task goes on as others, which are in the books already. skipped: others that it might have become."""
@@ -161,6 +196,8 @@ class Ledger:
         """The task failed for good, but its fallback is its result, and what waits for it goes on."""
         run = self.runs[task]
         run.state, run.fell_back, run.report, run.outputs = "failed", True, str(report), outputs
+        if self._memo is not None:
+            self._memo.fell_back(task)
         if self._journal.active:
             at = time.time()
             self._journal.tell(

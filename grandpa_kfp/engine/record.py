@@ -318,7 +318,7 @@ def _replay(run: Run, event: Event, logs: dict[str, Collector]) -> None:
     elif isinstance(event, events.TaskFinished):
         task.state, task.duration_s, task.outputs = "succeeded", event.duration_s, event.outputs
     elif isinstance(event, events.TaskCached):
-        task.state, task.outputs = "succeeded", event.outputs
+        task.state, task.started, task.outputs = "cached", event.at, event.outputs
     elif isinstance(event, events.TaskFailed):
         task.state, task.duration_s = "failed", event.duration_s
         task.error, task.report = event.error, event.report

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias
 from grandpa_kfp_compiler.graph import Graph
 from grandpa_kfp_runtime.logged.entries import NOTHING_LOGGED, Logged
 
-State: TypeAlias = Literal["waiting", "running", "succeeded", "failed", "skipped", "stopped"]
-"""skipped: a task before it failed, or it is in a branch that was not taken; stopped: the run ended while it ran, or
-before it could start."""
+State: TypeAlias = Literal["waiting", "running", "succeeded", "cached", "failed", "skipped", "stopped"]
+"""cached: the result of an earlier run stands for it; skipped: a task before it failed, or it is in a branch that was
+not taken; stopped: the run ended while it ran, or before it could start."""
 
 
 @dataclass(slots=True)
@@ -43,6 +43,10 @@ class TaskRun:
     @property
     def name(self) -> str:
         return self.id.rpartition("/")[2]
+
+    @property
+    def has_result(self) -> bool:
+        return self.state in ("succeeded", "cached")
 
 
 @dataclass(slots=True)

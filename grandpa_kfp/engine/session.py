@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from grandpa_kfp_runtime.errors import GrandpaError, RunCancelled, TaskError
 
@@ -27,6 +27,9 @@ from .record import Record
 from .resources import Budget, Request
 from .run import Run, TaskRun
 from .scheduler import Schedule
+
+if TYPE_CHECKING:
+    from .memo.memo import Memo
 
 _LOG = logging.getLogger("grandpa_kfp.engine")
 _LISTENERS_MAY_TAKE_S = 10.0
@@ -91,20 +94,28 @@ class Tasks:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to run: lanes (tasks at once), keep_going after a failure, listeners of events, a token to cancel by, and
-    what runs at the end."""
+    """How to run: lanes (tasks at once), keep_going after a failure, listeners of events, a token to cancel by,
+    what runs at the end, and the results of earlier runs."""
 
     lanes: int
     keep_going: bool = False
     listeners: tuple[Subscriber, ...] = ()
     cancel: CancelToken | None = None
     at_end: tuple[AtEnd, ...] = ()
+    memo: Memo | None = None
 
 
-def on_threads(work: ThreadWork, settings: Settings) -> OpenLanes:
-    """Lanes that are threads of this process."""
+def on_threads(work: ThreadWork, settings: Settings, recall: Callable[[int], bool] | None = None) -> OpenLanes:
+    """Lanes that are threads of this process. recall: see `Attempts`."""
     return lambda schedule, ledger, ready: ThreadLanes(
-        work, settings.lanes, schedule, ledger, keep_going=settings.keep_going, ready=ready, cancel=settings.cancel
+        work,
+        settings.lanes,
+        schedule,
+        ledger,
+        keep_going=settings.keep_going,
+        ready=ready,
+        cancel=settings.cancel,
+        recall=recall,
     )
 
 
@@ -119,7 +130,7 @@ def conduct(
     schedule = RationedSchedule(tasks.waits_for, tasks.priority, tasks.requests, tasks.budget)
     write = record.write if record is not None and record.alive else None
     journal = Journal(settings.listeners, run.notes.append, write, echo=echo)
-    ledger = Ledger(tasks.runs, tasks.policies, journal)
+    ledger = Ledger(tasks.runs, tasks.policies, journal, settings.memo)
 
     def queued(task: int) -> None:
         if tasks.runs[task].id:
@@ -154,6 +165,8 @@ def conduct(
             ledger.close()
             lanes.close()
             work.close()
+            if settings.memo is not None:
+                settings.memo.close()
         finally:  # even when Ctrl-C has come again meanwhile
             with deaf_to_ctrl_c() if run.state == "stopped" else nullcontext():
                 run.duration_s = time.perf_counter() - begun
@@ -195,7 +208,7 @@ def _raise_if_cancelled(cancel: CancelToken | None, run: Run) -> None:
     if (
         cancel is not None
         and cancel.cancelled
-        and any(task.state != "succeeded" and not task.fell_back for task in run.tasks.values())
+        and not all(task.has_result or task.fell_back for task in run.tasks.values())
     ):
         raise RunCancelled(f"{run.name} was cancelled" + (f": {cancel.reason}" if cancel.reason else ""))
 

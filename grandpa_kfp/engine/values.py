@@ -149,6 +149,12 @@ class Values:
         self._slots[task, output] = slot
         return self._record(slot, output, value) if self._writable else ""
 
+    def recalled(self, task: str, handles: Mapping[str, str]) -> None:
+        """A task's outputs as an earlier run has stored them; read when they are wanted."""
+        for name, handle in handles.items():
+            if self._uses.get((task, name)):
+                self.give(task, name, Constant(handle=handle))
+
     def expect(self, uses: Mapping[tuple[str, str], int]) -> None:
         """More outputs to come, or more uses of those that are there: how often each will be fetched."""
         with self._lock:

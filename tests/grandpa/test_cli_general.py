@@ -59,7 +59,7 @@ def test_an_unknown_verb_suggests_the_nearest(project: Project) -> None:
     project.flow(FLOW)
     for args, part in (
         (("rum", "flow.py"), "there is no verb 'rum'; did you mean run?"),
-        (("zzzz",), "the verbs are run, compile, check, graph"),
+        (("zzzz",), "the verbs are run, compile, check, plan, graph"),
         (("flow.py",), "'flow.py' is a file; say what to do with it: grandpa run flow.py"),
         (("flow.py:small",), "say what to do with it: grandpa run flow.py:small"),
     ):
@@ -185,6 +185,7 @@ def test_bash_completes_verbs_files_names_and_parameters(project: Project) -> No
     assert completed(project, "run", "flow.py:la") == ["flow.py:large"]
     assert completed(project, "run", "flow.py:small", "-p", "") == ["depth=", "width="]
     assert completed(project, "compile", "flow.py:large", "-p", "r") == ["rate="]
+    assert completed(project, "run", "flow.py", "--force", "") == ["train"]
 
 
 def test_completion_of_a_file_that_does_not_parse_offers_nothing(tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ def test_a_run_is_drawn_with_what_became_of_its_tasks(flow: Project) -> None:
     assert flow.grandpa("run", "flow.py").code == 0
     (good,) = (flow.folder / ".grandpa" / "runs").iterdir()
     assert flow.grandpa("run", "flow.py", "-p", "by=0").code == 3
+    assert flow.grandpa("graph", "--run", "last").out.count("↺") == 2
+    assert flow.grandpa("run", "flow.py", "-p", "by=0", "--no-cache").code == 3
     shown = flow.grandpa("graph", "--run", "last")
     assert shown.code == 0, shown.err
     rows = [line.strip("│├╰─ ").split()[:3] for line in shown.out.splitlines()]

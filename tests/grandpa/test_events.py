@@ -185,7 +185,7 @@ def test_environment_of_a_workflow_and_of_a_node(engine: str, flow: Project) -> 
 def test_grandpa_run_keeps_standard_output_for_the_value(flow: Project) -> None:
     """Whatever tasks print."""
     for more in ((), ("--processes", "2")):
-        done = flow.process("run", "flow.py:flow", *more)
+        done = flow.process("run", "flow.py:flow", "--no-cache", *more)
         assert (done.code, done.out) == (0, "3\n"), done.err
         assert "train | epoch 2\n" in done.err
         assert "again | attempt 2\n" in done.err

@@ -32,7 +32,7 @@ def add(a: Any, b: Any) -> Any:
     return a + b
 
 
-@Node
+@Node(cache=False)
 def identity(value: Any) -> Any:
     runs.append("identity")
     return value

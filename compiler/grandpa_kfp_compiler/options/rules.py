@@ -86,6 +86,18 @@ def _is_cache(value: Any) -> bool:
     return isinstance(value, bool) or (isinstance(value, str) and _TIME_TO_LIVE.fullmatch(value) is not None)
 
 
+def time_to_live_s(text: str) -> float:
+    """Seconds that a result may be taken from an earlier run, as `cache` has them in words.
+
+    >>> time_to_live_s("90s"), time_to_live_s("1d")
+    (90.0, 86400.0)
+    """
+    return float(text[:-1]) * _UNITS_S[text[-1]]
+
+
+_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
 def _is_image(value: Any) -> bool:
     return isinstance(value, str) and _IMAGE.fullmatch(value) is not None
 

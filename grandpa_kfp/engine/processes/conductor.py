@@ -17,12 +17,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from grandpa_kfp_compiler.graph import TaskOutput
 from grandpa_kfp_runtime import errors
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError
 
 from ..cancelling import CancelToken
 from ..control import control_of
 from ..main_module import main_by_its_name
+from ..memo.memo import Memo
 from ..reports import fallback_failed
 from . import specs
 from .channel import Closed
@@ -33,7 +35,7 @@ from .exports import Exports
 from .fallbacks import put_fallback
 from .growths import Growths
 from .hands import Chunk, Hand, Lane, show
-from .parcels import KEPT, Key
+from .parcels import KEPT, STORED, Key
 from .prints import Owner
 from .specs import Failed, Finished, Grew
 from .state import State
@@ -108,6 +110,8 @@ class Conductor:
                 self._growths.decide(task, control)
                 continue
             if growing is not None and not growing.gathers and self._growths.goes_on(task, growing):
+                continue
+            if growing is None and state.memo is not None and self._recalled(state.memo, task):
                 continue
             lane = self._dealer.lane_for(task)
             if lane is None:
@@ -282,7 +286,7 @@ class Conductor:
             else:
                 state.outputs.put(key, parcel)
         follower = self._dealer.next_here(lane, kept[0][0]) if len(kept) == 1 else None
-        if follower is None:
+        if follower is None or state.may_recall(follower):
             self._exports.save(finished, kept, lane.hand)
             return
         state.schedule.reserve(follower)
@@ -306,6 +310,23 @@ class Conductor:
         state.release(task)
         state.briefs.forget(task)
         self.tell_ready(state.schedule.finish(task))
+
+    def _recalled(self, memo: Memo, task: int) -> bool:
+        """Whether the result of an earlier run stands for a ready task, which has ended then."""
+        state, id_ = self._state, self._state.table.runs[task].id
+        result = memo.recall(task)
+        if result is None:
+            return False
+        state.schedule.take()
+        for name, handle in result.outputs.items():
+            if state.outputs.uses.get((id_, name)):
+                state.outputs.put((id_, name), (STORED, handle, False))
+        for _, leaf in state.table.bounds[task].sources:
+            if isinstance(leaf, TaskOutput):
+                state.outputs.used((leaf.task, leaf.output))
+        state.ledger.cached(task, result)
+        self.tell_ready(state.schedule.finish(task))
+        return True
 
     def fail(self, failed: Failed) -> None:
         state, task = self._state, failed.number

@@ -121,6 +121,7 @@ class Dealer:
             and task not in self._state.growing
             and not self._state.ledger.policies[task].timeout_s
             and not self._state.schedule.asks(task)
+            and not self._state.may_recall(task)
         )
 
     def send(self, lane: Lane, chunk: Chunk) -> None:

@@ -40,6 +40,8 @@ class Growths:
     def _take(self, hand: Hand, task: int, fragment: Fragment) -> None:
         growing = self._state.growing[task]
         growing.hand = hand if fragment.more else None
+        if self._state.memo is not None:
+            self._state.memo.identify(task)  # while its inputs are known
         if not fragment.more:
             self._state.release(task)
             self._state.briefs.forget_inputs(task)

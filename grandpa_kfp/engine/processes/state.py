@@ -10,6 +10,7 @@ from grandpa_kfp_runtime.errors import GrandpaError
 from ..control import Evaluate
 from ..growth import Growth, TaskTable
 from ..ledger import Ledger
+from ..memo.memo import Memo
 from ..resources import Budget
 from ..scheduler import Schedule
 from .briefs import Briefs
@@ -54,6 +55,7 @@ class State:
     ledger: Ledger
     budget: Budget
     evaluate: Evaluate
+    memo: Memo | None = None
     growing: dict[int, Growing] = field(default_factory=dict)
     stopped: bool = False
 
@@ -62,6 +64,10 @@ class State:
         for source in self.briefs[task].sources:
             if type(source[0]) is str:
                 self.outputs.used(source)
+
+    def may_recall(self, task: int) -> bool:
+        """Whether the result of an earlier run may stand for the task."""
+        return self.memo is not None and self.memo.may_recall(task)
 
     def takes(self, task: int, key: Key) -> bool:
         """Whether the task reads the output, and will never ask for it again."""

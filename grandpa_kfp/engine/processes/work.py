@@ -68,8 +68,7 @@ class ProcessWork:
         self._crew = crew
         self._supplies = supplies
         self._wanted = wanted
-        table = TaskTable(run, plan, supplies.limits)
-        self._table = table
+        self.table = self._table = table = TaskTable(run, plan, supplies.limits)
         self._outputs = Outputs(plan.uses, crew.memory)
         setting = Setting(
             run.id,
@@ -96,7 +95,9 @@ class ProcessWork:
 
         def open_lanes(schedule: Any, ledger: Any, ready: Any) -> Lanes:
             budget, evaluate = self._supplies.budget, self._evaluate
-            state = State(self._crew, self._table, self._briefs, self._outputs, schedule, ledger, budget, evaluate)
+            state = State(
+                self._crew, self._table, self._briefs, self._outputs, schedule, ledger, budget, evaluate, settings.memo
+            )
             return Conductor(
                 state,
                 keep_going=settings.keep_going,
@@ -107,18 +108,19 @@ class ProcessWork:
 
         return open_lanes
 
-    def give(self, task: str, output: str, value: Any) -> None:
-        """An output that is known before the run."""
+    def give(self, task: str, output: str, value: Any) -> str:
+        """An output that is known before the run; its handle, empty where it has none."""
         key = (task, output)
-        if not self._outputs.uses.get(key):
-            return
         constant = value if isinstance(value, Constant) else Constant(value)
+        if not self._outputs.uses.get(key):
+            return constant.handle or ""
         self._outputs.put(
             key,
             (STORED, constant.handle, False)
             if constant.handle is not None
             else self._briefs.parcel(constant.value, output),
         )
+        return constant.handle or ""
 
     def collect(self) -> tuple[Any, Mapping[str, str]]:
         with main_by_its_name():

@@ -61,11 +61,7 @@ class Fingerprints:
 
         Raises PayloadError where a module of the project cannot be read.
         """
-        entries = self._reach.from_places(self._reach.target(target)) | self._common
-        found = hashlib.sha256()
-        for name, own in sorted(entries):
-            found.update(f"{len(name)} {name} {own}\n".encode("utf-8", "surrogatepass"))
-        return found.hexdigest()
+        return code_fingerprint(self.explain(target))
 
     def logs(self, target: Any) -> frozenset[str]:
         """Which of `log_metric`, `log_params` and `log_artifact` the code of a callable refers to, however deep.
@@ -74,6 +70,14 @@ class Fingerprints:
         frozenset()
         """
         return self._reach.logs_from(self._reach.target(target))
+
+    def opaque(self, target: Any) -> list[str]:
+        """The kinds of the objects that the callable holds and that no fingerprint can tell apart: a lock, a generator.
+
+        >>> Fingerprints().opaque(print)
+        []
+        """
+        return sorted(self._reach.opaque_from(self._reach.target(target)))
 
     def outside(self, target: Any) -> list[str]:
         """The names of the outside distributions that the callable's code uses, sorted."""
@@ -105,6 +109,14 @@ def fingerprint(
     named = {Path(file).name: file_hash(file) for file in files}
     options = _Options(version, tuple(sorted((env or {}).items())) or None, tuple(packages or ()) or None, image)
     return call_fingerprint(Fingerprints(files=named).code(target), options)
+
+
+def code_fingerprint(entries: Iterable[tuple[str, str]]) -> str:
+    """The fingerprint of code that consists of this: what `Fingerprints.explain` gave."""
+    found = hashlib.sha256()
+    for name, own in entries:
+        found.update(f"{len(name)} {name} {own}\n".encode("utf-8", "surrogatepass"))
+    return found.hexdigest()
 
 
 def call_fingerprint(node_fingerprint: str, options: CallOptions, others: Iterable[str] = ()) -> str:

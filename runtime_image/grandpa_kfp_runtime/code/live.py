@@ -243,7 +243,9 @@ class _Held:
         try:
             return digest(dumps(value, instead=by_name)[0].hex())
         except PayloadError:  # a lock, a connection: of what kind it is, is all there is to say
-            return f"{type(value).__module__}.{type(value).__qualname__}"
+            kind = f"{type(value).__module__}.{type(value).__qualname__}"
+            self.leads[Place("opaque", "", kind)] = None
+            return kind
 
 
 def _is_code(value: Any) -> bool:

@@ -22,7 +22,8 @@ from .source import ModuleSource, Statement
 class Place(NamedTuple):
     """kind `name`: what binds `name` in the module; `module`: what it does when it is loaded; `whole`: all
     of it; `outside`: a distribution, `module` being its text; `object`: a live object, `name` its id;
-    `log`: one of our functions that log, `name`; no code of the project's, so without an entry."""
+    `log`: one of our functions that log, `name`; no code of the project's, so without an entry; `opaque`: a live
+    object of the kind `name` whose content cannot be told, without an entry too."""
 
     kind: str
     module: str
@@ -70,6 +71,10 @@ class Reach:
         """The names of our functions that log, of those that the places lead to."""
         return frozenset(place.name for place in self._walk(places)[0] if place.kind == "log")
 
+    def opaque_from(self, places: Iterable[Place]) -> frozenset[str]:
+        """The kinds of the objects whose content cannot be told, of those that the places lead to."""
+        return frozenset(place.name for place in self._walk(places)[0] if place.kind == "opaque")
+
     def _walk(self, places: Iterable[Place]) -> tuple[set[Place], set[tuple[str, str]]]:
         seen: set[Place] = set()
         waiting = list(places)
@@ -94,7 +99,7 @@ class Reach:
             return self._module(place)
         if place.kind == "whole":
             return self._whole(place)
-        if place.kind == "log":
+        if place.kind in ("log", "opaque"):
             return Expanded((), ())
         return Expanded((("outside", place.module),), ())
 

@@ -15,6 +15,7 @@ import json
 import mmap
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedWriter
@@ -30,6 +31,7 @@ from .base import (
     buffers_of,
     check_content,
     gone,
+    is_key,
     key_of,
     object_path,
     record_path,
@@ -37,6 +39,9 @@ from .base import (
 
 MAP_FROM_BYTES = 64 * 1024
 """Larger objects are mapped, copy on write: nothing is read twice, and a reader may change what it gets."""
+
+_TOUCH_AFTER_S = 6 * 3600.0
+"""Well below the day for which nothing is collected."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -77,7 +82,7 @@ class FileStore:
         key = key_of(parts)
         path = self._path(object_path(key))
         with self._errors(path):
-            if _size(path) != sum(map(len, parts)):  # absent, or cut short by a power failure
+            if _size(path, touch=True) != sum(map(len, parts)):  # absent, or cut short by a power failure
                 self._place(path, parts)
         return key
 
@@ -117,6 +122,43 @@ class FileStore:
                 relative = os.path.relpath(folder, self._base).replace(os.sep, "/")
                 found.extend(f"{relative}/{name}" for name in files)
         return sorted(path for path in found if path.startswith(prefix))
+
+    def objects(self) -> Iterator[tuple[str, int, float]]:
+        """Every object: key, size in bytes, seconds since the epoch when it was last written."""
+        with self._errors(self._path(OBJECTS)):
+            for folder in _scanned(self._path(OBJECTS)):
+                for entry in _scanned(folder.path):
+                    key = folder.name + entry.name
+                    if is_key(key):
+                        with suppress(FileNotFoundError):
+                            found = entry.stat()
+                            yield key, found.st_size, found.st_mtime
+
+    def remove(self, key: str, *, older_than: float) -> None:
+        """Removes an object, unless it is gone, or was written since `older_than` (seconds since the epoch)."""
+        path = self._path(object_path(key))
+        with self._errors(path), suppress(FileNotFoundError):
+            if os.stat(path).st_mtime < older_than:
+                os.unlink(path)
+
+    def remove_record(self, path: str) -> None:
+        """Removes a record, and its folder where it was the last one in it."""
+        target = Path(self._path(record_path(path)))
+        with self._errors(str(target)):
+            target.unlink(missing_ok=True)
+            for folder in target.parents:
+                if folder == self.root or any(_scanned(str(folder))):
+                    return
+                with suppress(OSError):  # somebody has just put a record there
+                    folder.rmdir()
+
+    def remove_left_over(self, *, older_than: float) -> None:
+        """Removes what writers that were killed have left."""
+        with self._errors(self._path(TEMPORARY)):
+            for entry in _scanned(self._path(TEMPORARY)):
+                with suppress(FileNotFoundError):
+                    if entry.stat().st_mtime < older_than:
+                        os.unlink(entry.path)
 
     def _path(self, relative: str) -> str:
         return f"{self._base}/{relative}"
@@ -160,6 +202,13 @@ class FileStore:
             ) from error
 
 
+def _scanned(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        return list(os.scandir(folder))
+    except FileNotFoundError:
+        return []
+
+
 def _create(path: str) -> BufferedWriter:
     try:
         return open(path, "xb")
@@ -181,8 +230,13 @@ def _load(path: str) -> Buffer:
         return bytearray(file.readall() or b"")
 
 
-def _size(path: str) -> int | None:
+def _size(path: str, *, touch: bool = False) -> int | None:
+    """touch: a file that has been there for long counts as written now, so that nobody collects it."""
     try:
-        return os.stat(path).st_size
+        found = os.stat(path)
+        if touch and time.time() - found.st_mtime > _TOUCH_AFTER_S:
+            with suppress(PermissionError):
+                os.utime(path)
+        return found.st_size
     except FileNotFoundError:
         return None

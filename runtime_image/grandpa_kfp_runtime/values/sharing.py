@@ -31,6 +31,11 @@ class Described:
         if self.place:
             self._found.setdefault(id(value), (value, {}))[1][self.place] = None
 
+    @property
+    def any(self) -> bool:
+        """Whether there were such."""
+        return bool(self._found)
+
     def faults(self) -> list[str]:
         """One for each object that more than one task got, with every task's place."""
         return [

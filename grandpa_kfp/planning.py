@@ -1,0 +1,209 @@
+"""`plan`: what a run would do with each task of a workflow, run it or take the result of an earlier run, and why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from grandpa_kfp_compiler.bind import Bound
+    from grandpa_kfp_compiler.graph import Call, Constant, Graph, TaskOutput
+    from grandpa_kfp_runtime.stores import Store
+
+    from .engine.memo.identity import Identities, Identity
+    from .engine.memo.results import Batch, Result
+
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One task. outcome: `unknown` where it depends on what another task gives that would run."""
+
+    task: str
+    outcome: Literal["cached", "run", "unknown"]
+    why: str
+
+
+def plan(
+    workflow: Any,
+    params: Mapping[str, Any] | None = None,
+    *,
+    store: Store | str | Path | None = None,
+    force: Sequence[str] = (),
+    root: str | Path | None = None,
+) -> list[Planned]:
+    """What `run` would do with each task of a workflow (or component, node, Graph), in the graph's order.
+
+    Arguments as of `run`. Nothing runs and nothing is written. Raises ParameterError, TraceError, GraphError, and
+    StoreError for a store that cannot be read.
+
+    >>> from grandpa_kfp import Node, Workflow
+    >>> @Node
+    ... def square(x: int) -> int:
+    ...     return x * x
+    >>> @Workflow
+    ... def pipeline(x: int = 3):
+    ...     return square(x)
+    >>> plan(pipeline, store="memory:")
+    [Planned(task='square', outcome='run', why='it never ran')]
+    """
+    from grandpa_kfp_compiler.graph import Graph
+    from grandpa_kfp_compiler.verify import verified
+    from grandpa_kfp_runtime.stores import check_reachable, open_store
+
+    from .api import root_of
+    from .authoring.tracing import trace
+    from .engine.flatten import flatten
+    from .engine.parameters import bind_parameters
+    from .engine.scratch import Scratch
+    from .engine.targets import Targets
+    from .forcing import forced
+
+    graph = workflow if isinstance(workflow, Graph) else trace(workflow, params or {})
+    folder = Path(root) if root is not None else root_of(workflow)
+    place = folder / ".grandpa" / "store" if store is None else store
+    opened = open_store(place) if isinstance(place, str | Path) else place
+    check_reachable(opened)
+    given = params if workflow is graph else None
+    flat = flatten(verified(graph))
+    scratch = Scratch()
+    code = Targets(graph, lambda: scratch.folder("code"))
+    try:
+        parameters = bind_parameters(flat, given or {}, code.load_type)
+        return list(_planned(flat, parameters, opened, forced(graph.calls(), force), folder))
+    finally:
+        code.close()
+        scratch.close()
+
+
+def _planned(
+    graph: Graph, parameters: Mapping[str, Constant], store: Store, force: frozenset[str], root: Path
+) -> Iterator[Planned]:
+    from .engine.memo.code import GraphCode
+    from .engine.memo.identity import Identities
+    from .engine.plan import make_plan
+
+    made = make_plan(graph, None, ())
+    looks = _Looks(store, Identities(GraphCode(graph, root), parameters), force)
+    found: dict[int, Planned] = {}
+    for number in _in_order(made.waits_for):
+        found[number] = looks.at(made.calls[number], made.bounds[number])
+    for number in range(len(made.calls)):
+        yield found[number]
+
+
+def _in_order(waits_for: Sequence[Sequence[int]]) -> Iterator[int]:
+    from .engine.scheduler import Schedule
+
+    schedule = Schedule(waits_for)
+    while (task := schedule.take()) is not None:
+        yield task
+        schedule.finish(task)
+
+
+class _Looks:
+    """What is known of the graph's nodes in the store, and of the outputs that would be there."""
+
+    def __init__(self, store: Store, identities: Identities, force: frozenset[str]) -> None:
+        self._store = store
+        self._identities = identities
+        self._force = force
+        self._batches: dict[str, list[Batch]] = {}
+        self._outputs: dict[str, Mapping[str, str]] = {}
+
+    def at(self, call: Call, bound: Bound) -> Planned:
+        from grandpa_kfp_compiler.graph import TaskOutput
+
+        from .engine.control import control_of
+
+        if call.id in self._force:
+            return Planned(call.id, "run", "it is forced")
+        if call.options.cache is False:
+            return Planned(call.id, "run", "cache=False")
+        if control_of(call) is not None:
+            return Planned(call.id, "run", "what is in it is decided while the graph runs")
+        unknown = [
+            leaf.task for _, leaf in bound.sources if type(leaf) is TaskOutput and leaf.task not in self._outputs
+        ]
+        batches = self._of(call.node.key)
+        if unknown:
+            code = self._identities.code(call, bound)
+            if isinstance(code, str):
+                return Planned(call.id, "run", code)
+            if not any(batch.fingerprint == code[0] for batch in batches):
+                return Planned(call.id, "run", _code_words(batches, call.id, code[1]))
+            names = ", ".join(sorted(set(unknown)))
+            return Planned(call.id, "unknown", f"it depends on what {names} gives")
+        identity = self._identities.of(call, bound, self._handle)
+        if isinstance(identity, str):
+            return Planned(call.id, "run", identity)
+        result = next((batch.results[identity.key] for batch in batches[::-1] if identity.key in batch.results), None)
+        if result is None:
+            return Planned(call.id, "run", self._why(call, bound, identity, batches))
+        return self._with(call, result)
+
+    def _with(self, call: Call, result: Result) -> Planned:
+        from .engine.memo.memo import is_fresh
+        from .engine.memo.results import is_there
+
+        if not is_fresh(call, result, time.time()):
+            return Planned(call.id, "run", f"it expired: its result is older than {call.options.cache}")
+        if not is_there(self._store, result):
+            return Planned(call.id, "run", f"the objects of its result in run {result.run} are gone")
+        self._outputs[call.id] = result.outputs
+        return Planned(call.id, "cached", f"run {result.run}")
+
+    def _why(self, call: Call, bound: Bound, identity: Identity, batches: Sequence[Batch]) -> str:
+        """Why there is no result: against the newest one of the same task, else of the same node."""
+        same = [batch for batch in batches if batch.fingerprint == identity.fingerprint]
+        if not same:
+            code = self._identities.code(call, bound)
+            return _code_words(batches, call.id, {} if isinstance(code, str) else code[1])
+        result = _newest([item for batch in same for item in batch.results.values()], call.id)
+        names = [name for name, text in identity.inputs.items() if result.inputs.get(name) != text]
+        names += sorted(result.inputs.keys() - identity.inputs.keys())
+        if not names:
+            return "it is called in another way"
+        return f"its input{'s' if len(names) > 1 else ''} {_listed(names)} changed"
+
+    def _of(self, node: str) -> list[Batch]:
+        from .engine.memo.results import read_batches
+
+        found = self._batches.get(node)
+        if found is None:
+            found = self._batches[node] = read_batches(self._store, node)
+        return found
+
+    def _handle(self, output: TaskOutput) -> str | None:
+        return self._outputs[output.task].get(output.output)
+
+
+def _newest(results: Sequence[Result], task: str) -> Result:
+    return max([item for item in results if item.task == task] or results, key=lambda item: item.at)
+
+
+def _code_words(batches: Sequence[Batch], task: str, parts: Mapping[str, str]) -> str:
+    """Which parts of the code are not those of the newest result."""
+    own = [batch for batch in batches if any(item.task == task for item in batch.results.values())]
+    if not batches:
+        return "it never ran"
+    before = (own or list(batches))[-1].parts
+    names = sorted(name for name in {*parts, *before} if parts.get(name) != before.get(name))
+    return f"its code changed: {_listed([_part_words(name) for name in names])}" if names else "its code changed"
+
+
+def _part_words(name: str) -> str:
+    """`train (flows)` for `flows:train`."""
+    module, colon, qualname = name.partition(":")
+    if not colon:
+        return name
+    return f"{qualname} ({module})" if qualname else f"what {module} does when it is loaded"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
