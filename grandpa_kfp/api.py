@@ -33,7 +33,7 @@ def run(
     keep_going: bool = False,
     cancel: CancelToken | None = None,
     record: bool = True,
-    cache: bool = True,
+    cache: bool = False,
     force: Sequence[str] = (),
     on_event: Subscriber | None = None,
     listeners: Sequence[Subscriber] = (),
@@ -54,9 +54,10 @@ def run(
     `memory:` or `s3://bucket/prefix?endpoint=...` for the recorded values, by default `.grandpa/store`.
     keep_going: after a failure go on with what does not depend on it. cancel: a `CancelToken`, which stops the
     run from another thread or a callback. record: keep graph, events, times and
-    handles in `.grandpa/runs/`. cache: take results of earlier recorded runs for tasks whose code and inputs are the
-    same, and leave results for later ones; without, every task runs. force: tasks that run in any case, by task, node
-    or pattern such as `train*`. on_event: told of each event, a function or an object with methods such as
+    handles in `.grandpa/runs/`. cache: take results of earlier recorded runs for tasks whose code and inputs
+    are the same, and leave results for later ones, as `grandpa run` does; without, every task runs. force: tasks
+    that run in any case, by task, node or pattern such as `train*`. on_event: told of each event, a function or
+    an object with methods such as
     `on_task_finished` (docs/events.md); listeners: several such. targets, given, order: see
     `engine.execute`. pdb: after a failure open the debugger where the code failed. root: where `.grandpa` lies, by
     default the project's root.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
@@ -14,7 +15,7 @@ from command_line import Project, says
 from servers import S3Endpoint
 
 import grandpa_kfp
-from grandpa_kfp import Node, Workflow, log_metric, run, sync
+from grandpa_kfp import Node, Workflow, log_metric, sync
 from grandpa_kfp.engine.memo.results import folder_of
 from grandpa_kfp.planning import plan
 from grandpa_kfp_runtime.errors import ParameterError, TaskError
@@ -50,6 +51,8 @@ def double(x: int) -> int:
 def flow(n: int = 3):
     return double(count(load(n)))
 """
+
+run = functools.partial(grandpa_kfp.run, cache=True)
 
 
 class Flow:

@@ -51,7 +51,7 @@ def test_the_examples_of_the_page_compile_into_what_kfp_reads(block: str) -> Non
 def test_the_page_names_every_option_and_every_field() -> None:
     elsewhere = {
         "retries", "timeout_s", "env", "image", "packages", "cache", "version", "verbose", "keep", "index_url", "uses",
-        "always", "artifact",
+        "always", "artifact", "fallback",
     }  # fmt: skip
     told = set(re.findall(r"\w+", PAGE))
     assert (set(OPTION_NAMES) - elsewhere) <= told
