@@ -105,12 +105,12 @@ def test_objects_damaged_between_two_runs(project: Project) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB, where the tests may mount one."""
+    """A file system of 128 KiB, where the tests may mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     if os.name != "posix" or os.geteuid() != 0:
         pytest.skip("mounting a small file system takes root")
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", folder], capture_output=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "none", folder], capture_output=True)
     if done.returncode:
         pytest.skip("this machine lets nobody mount a file system")
     yield folder
