@@ -20,6 +20,7 @@ from grandpa_kfp.api import compile
 from grandpa_kfp.sync import links, shared
 
 LONG_S = 60
+ROOT = Path(__file__).parents[2]
 RUNNER = "import sys, cloudpickle; function, args = cloudpickle.load(sys.stdin.buffer); function(*args)"
 
 
@@ -61,7 +62,12 @@ def start():
 
     def start_one(function, *args, wait=False) -> subprocess.Popen[bytes]:
         payload = cloudpickle.dumps((function, args))
-        process = subprocess.Popen([sys.executable, "-c", RUNNER], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(ROOT)])},  # this file's classes go by name
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         started.append(process)
         assert process.stdin is not None
         process.stdin.write(payload)
