@@ -6,13 +6,20 @@ Called with values, as the local engine does, each is a plain function. In a con
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from .conditions import Encoded, decide
+from .contract import FAN_IN_BUDGET_BYTES, INLINE_LIMIT_BYTES, INPUTS_LIMIT_BYTES
+from .errors import TaskError
 from .prefetch import Prefetch
 from .stores.base import Store
+from .task import part
+from .typespec import Json
 from .values.handles import from_handle, read_handles, to_handle, write_handles
 from .values.pickling import ClassFingerprint
+from .values.summaries import summary
 from .values.trees import fill as _fill
 
 
@@ -61,6 +68,41 @@ def items(stream: Prefetch) -> list[Any]:
     return stream.all()
 
 
+def choose(conditions: Sequence[Sequence[Json]], *values: Any) -> int:
+    """Which arm of a branch is taken: the number of the first condition that holds, or how many there are.
+
+    conditions: as `conditions.encode` writes them, of the values by their places.
+
+    >>> choose([[">", [0], [1]], ["true", [0]]], 2, 3)
+    1
+    """
+
+    def value(operand: tuple[Json, ...]) -> Any:
+        place, *path = operand
+        return part(values[place], path, f"value {place} of its condition") if path else values[place]
+
+    held = (decide(Encoded(condition), value) for condition in conditions)
+    return next((place for place, holds in enumerate(held) if holds), len(conditions))
+
+
+def spread(values: Sequence[Any]) -> list[Any]:
+    """The items of a list, for a loop to go over.
+
+    >>> spread((1, 2))
+    [1, 2]
+    """
+    return list(values)
+
+
+def collected(values: Sequence[Any]) -> list[Any]:
+    """What all rounds of a loop gave, as one list.
+
+    >>> collected([1, 2])
+    [1, 2]
+    """
+    return list(values)
+
+
 def gather_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
     """The handle of the list of these handles' values; no value is read, so no class is asked for."""
     return write_handles(handles, store)
@@ -80,10 +122,64 @@ def join_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassF
     return write_handles(joined, store)
 
 
+def spread_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
+    """The JSON list of the handles of a list's items, short enough for one argument of a process.
+
+    Raises TaskError for what is no list, has no items or too many.
+    """
+    (handle,) = handles
+    items = read_handles(handle, store)
+    if items is None:
+        values = from_handle(handle, store)
+        if isinstance(values, _NO_LISTS) or not (hasattr(values, "__len__") and hasattr(values, "__getitem__")):
+            raise TaskError(f"the loop goes over a list, but was given {summary(values)}")
+        limit = _item_limit(len(values))
+        items = [
+            to_handle(values[place], store, inline_limit=limit, class_fingerprint=class_fingerprint)
+            for place in range(len(values))
+        ]
+    else:
+        limit = _item_limit(len(items))
+        items = [_stored(item, limit, store, class_fingerprint) for item in items]
+    text = json.dumps(items, separators=(",", ":"))
+    if not items:
+        raise TaskError(
+            "the loop goes over an empty list, and Kubeflow runs nothing behind such a loop: decide it before"
+        )
+    if len(text) > INPUTS_LIMIT_BYTES:
+        raise TaskError(
+            f"the loop goes over {len(items):,} items, whose handles take {len(text):,} bytes, and Kubeflow carries "
+            f"{INPUTS_LIMIT_BYTES:,}: loop over parts of the list, and over the rest inside a node"
+        )
+    return text
+
+
+def collected_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
+    """The handle of the list that a JSON list of handles stands for; no value is read."""
+    (text,) = handles
+    return write_handles(json.loads(text), store)
+
+
+def _item_limit(count: int) -> int:
+    return min(INLINE_LIMIT_BYTES, FAN_IN_BUDGET_BYTES // max(1, count))
+
+
+def _stored(handle: str, limit: int, store: Store, class_fingerprint: ClassFingerprint | None) -> str:
+    """A handle of the same value that is no longer than the limit, or than a key is."""
+    if len(handle) <= max(limit, _KEY_LENGTH):
+        return handle
+    return to_handle(from_handle(handle, store), store, inline_limit=0, class_fingerprint=class_fingerprint)
+
+
+_KEY_LENGTH = 44
+_NO_LISTS = (str, bytes, bytearray, Mapping, set, frozenset)
+
 ByHandle: TypeAlias = "Callable[[Sequence[str], Store, ClassFingerprint | None], str]"
 
 BY_HANDLE: Mapping[str, ByHandle] = {
     f"{__name__}:gather": gather_handles,
     f"{__name__}:join": join_handles,
+    f"{__name__}:spread": spread_handles,
+    f"{__name__}:collected": collected_handles,
 }
 """The nodes that need no values: their inputs' handles, in the call's order, give the result's handle."""

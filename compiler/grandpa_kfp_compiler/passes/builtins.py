@@ -30,6 +30,15 @@ JOIN = _builtin("join", NodeParameter("lists", "var_positional"), returns=TypeSp
 FILL = _builtin("fill", NodeParameter("skeleton"), NodeParameter("positions"), NodeParameter("values"))
 """A structure with values put in at positions: `fill({"a": None}, [[0]], [1]) == {"a": 1}`."""
 
+CHOOSE = _builtin("choose", NodeParameter("conditions"), NodeParameter("values", "var_positional"))
+"""The number of the arm of a branch that is taken."""
+
+SPREAD = _builtin("spread", NodeParameter("values"), returns=TypeSpec("list"))
+"""A list as what a loop of Kubeflow's goes over: not a handle but a LIST of its items' handles."""
+
+COLLECTED = _builtin("collected", NodeParameter("values"), returns=TypeSpec("list"))
+"""What all rounds of a loop gave, which Kubeflow has as a LIST of handles, as one stored list of handles."""
+
 ITEMS = _builtin("items", NodeParameter("stream"), returns=TypeSpec("list"))
 """The list of a generator's items, of which more than one task takes some."""
 

@@ -8,6 +8,7 @@ Why: a pipeline's root has an output only where a task has one.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import replace
 
 from ..graph import Call, Graph, TaskOutput, Value, leaves
@@ -16,8 +17,13 @@ from .builtins import IDENTITY, free_id, options_like
 
 def result_task(graph: Graph) -> Graph:
     """Every output of the graph is a task's whole output; see the module."""
+    return made_by(graph, {operation.id for operation in graph.operations})
+
+
+def made_by(graph: Graph, producers: Set[str]) -> Graph:
+    """The graph with tasks added that make each output which is not the whole output of a producer."""
     for name, value in graph.outputs:
-        if not (isinstance(value, TaskOutput) and not value.path):
+        if not (isinstance(value, TaskOutput) and not value.path and value.task in producers):
             graph = _add_task(graph, name, value)
     return graph
 
