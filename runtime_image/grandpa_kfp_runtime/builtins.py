@@ -85,6 +85,15 @@ def choose(conditions: Sequence[Sequence[Json]], *values: Any) -> int:
     return next((place for place, holds in enumerate(held) if holds), len(conditions))
 
 
+def filled(values: Sequence[Any]) -> int:
+    """1 for a list that has items, else 0.
+
+    >>> filled([1, 2]), filled([])
+    (1, 0)
+    """
+    return 1 if len(values) else 0
+
+
 def spread(values: Sequence[Any]) -> list[Any]:
     """The items of a list, for a loop to go over.
 
@@ -122,53 +131,53 @@ def join_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassF
     return write_handles(joined, store)
 
 
+def filled_handle(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
+    """`1` or `0`, which are handles. Raises TaskError for what is no list."""
+    return str(filled(_items(handles[0], store)))
+
+
 def spread_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
     """The JSON list of the handles of a list's items, short enough for one argument of a process.
 
-    Raises TaskError for what is no list, has no items or too many.
+    Raises TaskError for what is no list, and for one of too many items.
     """
-    (handle,) = handles
-    items = read_handles(handle, store)
-    if items is None:
-        values = from_handle(handle, store)
-        if isinstance(values, _NO_LISTS) or not (hasattr(values, "__len__") and hasattr(values, "__getitem__")):
-            raise TaskError(f"the loop goes over a list, but was given {summary(values)}")
-        limit = _item_limit(len(values))
-        items = [
-            to_handle(values[place], store, inline_limit=limit, class_fingerprint=class_fingerprint)
-            for place in range(len(values))
-        ]
-    else:
-        limit = _item_limit(len(items))
-        items = [_stored(item, limit, store, class_fingerprint) for item in items]
-    text = json.dumps(items, separators=(",", ":"))
-    if not items:
-        raise TaskError(
-            "the loop goes over an empty list, and Kubeflow runs nothing behind such a loop: decide it before"
-        )
+    items = _items(handles[0], store)
+    limit = min(INLINE_LIMIT_BYTES, FAN_IN_BUDGET_BYTES // max(1, len(items)))
+    found = []
+    for item in items:
+        if not isinstance(item, _Handle):
+            item = to_handle(item, store, inline_limit=limit, class_fingerprint=class_fingerprint)
+        elif len(item) > max(limit, _KEY_LENGTH):
+            item = to_handle(from_handle(item, store), store, inline_limit=0, class_fingerprint=class_fingerprint)
+        found.append(item)
+    text = json.dumps(found, separators=(",", ":"))
     if len(text) > INPUTS_LIMIT_BYTES:
         raise TaskError(
-            f"the loop goes over {len(items):,} items, whose handles take {len(text):,} bytes, and Kubeflow carries "
-            f"{INPUTS_LIMIT_BYTES:,}: loop over parts of the list, and over the rest inside a node"
+            f"the loop goes over {len(found):,} items, whose handles take {len(text):,} bytes, and Kubeflow carries "
+            f"{INPUTS_LIMIT_BYTES:,}: loop over parts of the list, and over what is in them inside a node"
         )
     return text
+
+
+class _Handle(str):
+    """The handle of an item, where the item itself has not been read."""
+
+
+def _items(handle: str, store: Store) -> Sequence[Any]:
+    """The items of a list; of a list of handles these. Raises TaskError for what is no list."""
+    handles = read_handles(handle, store)
+    if handles is not None:
+        return [_Handle(item) for item in handles]
+    values = from_handle(handle, store)
+    if isinstance(values, _NO_LISTS) or not (hasattr(values, "__len__") and hasattr(values, "__getitem__")):
+        raise TaskError(f"it loops over a list, but was given {summary(values)}")
+    return [values[place] for place in range(len(values))]
 
 
 def collected_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
     """The handle of the list that a JSON list of handles stands for; no value is read."""
     (text,) = handles
     return write_handles(json.loads(text), store)
-
-
-def _item_limit(count: int) -> int:
-    return min(INLINE_LIMIT_BYTES, FAN_IN_BUDGET_BYTES // max(1, count))
-
-
-def _stored(handle: str, limit: int, store: Store, class_fingerprint: ClassFingerprint | None) -> str:
-    """A handle of the same value that is no longer than the limit, or than a key is."""
-    if len(handle) <= max(limit, _KEY_LENGTH):
-        return handle
-    return to_handle(from_handle(handle, store), store, inline_limit=0, class_fingerprint=class_fingerprint)
 
 
 _KEY_LENGTH = 44
@@ -179,6 +188,7 @@ ByHandle: TypeAlias = "Callable[[Sequence[str], Store, ClassFingerprint | None],
 BY_HANDLE: Mapping[str, ByHandle] = {
     f"{__name__}:gather": gather_handles,
     f"{__name__}:join": join_handles,
+    f"{__name__}:filled": filled_handle,
     f"{__name__}:spread": spread_handles,
     f"{__name__}:collected": collected_handles,
 }

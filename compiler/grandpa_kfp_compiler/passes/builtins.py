@@ -33,6 +33,9 @@ FILL = _builtin("fill", NodeParameter("skeleton"), NodeParameter("positions"), N
 CHOOSE = _builtin("choose", NodeParameter("conditions"), NodeParameter("values", "var_positional"))
 """The number of the arm of a branch that is taken."""
 
+FILLED = _builtin("filled", NodeParameter("values"), returns=TypeSpec("int"))
+"""1 for a list that has items, 0 for an empty one: which arm is taken of a branch around a loop."""
+
 SPREAD = _builtin("spread", NodeParameter("values"), returns=TypeSpec("list"))
 """A list as what a loop of Kubeflow's goes over: not a handle but a LIST of its items' handles."""
 

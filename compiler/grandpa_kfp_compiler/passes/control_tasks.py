@@ -3,16 +3,17 @@
 Before: conditions test any values; a loop's items are any list; what arms and bodies give are any values.
 After: a builtin task before each branch chooses the arm, and the condition of each arm is that it was its number.
     A builtin task before each loop makes its items handles, and one behind it makes one list of the handles of each
-    output; nobody else reads the loop. What arms give are whole outputs; what bodies of loops give are whole outputs
+    output; nobody else reads the loop, which stands in a branch where its list may be empty. What arms give are whole outputs; what bodies of loops give are whole outputs
     of calls. What both are given are whole outputs and parameters, and each parameter of theirs is a handle or has the
     type of the parameter around it.
-Why: Kubeflow sees handles, and conditions see values in Python's own sense, whatever they are stored as.
+Why: Kubeflow has nothing to collect from a loop without rounds. It sees handles, and conditions see values in Python's own sense, whatever they are stored as.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from grandpa_kfp_runtime.conditions import encode
 
@@ -29,6 +30,7 @@ from ..graph import (
     Json,
     Loop,
     Operation,
+    Options,
     Parameter,
     ParameterValue,
     Predicate,
@@ -38,7 +40,7 @@ from ..graph import (
     leaves,
 )
 from .bodies import changed, in_bodies, with_values
-from .builtins import CHOOSE, COLLECTED, GATHER, IDENTITY, SPREAD, free_id, options_like
+from .builtins import CHOOSE, COLLECTED, FILLED, GATHER, IDENTITY, SPREAD, free_id, options_like
 from .gather_inputs import GATHER_WIDTH, is_list_of_holes
 from .result_task import made_by
 
@@ -47,15 +49,16 @@ def control_tasks(graph: Graph) -> Graph:
     """The graph with what its branches and loops need around them; see the module."""
     if all(isinstance(item, Call) for item in graph.operations):
         return graph
-    graph = _reading_collected(graph)
+    graph = _each(graph, lambda adding, item: adding.where_filled(item) if isinstance(item, Loop) else item)
+    graph = _each(_reading_collected(graph), _Adding.prepared)
+    return in_bodies(control_tasks, graph)
+
+
+def _each(graph: Graph, change: Callable[[_Adding, Operation], Operation]) -> Graph:
     adding = _Adding(graph)
     for item in graph.operations:
-        if isinstance(item, Branch):
-            item = adding.branch(item)
-        elif isinstance(item, Loop):
-            item = adding.loop(item)
-        adding.operations.append(item)
-    return in_bodies(control_tasks, replace(graph, operations=tuple(adding.operations)))
+        adding.operations.append(change(adding, item))
+    return replace(graph, operations=tuple(adding.operations))
 
 
 def chosen_by(branch: Branch) -> Value:
@@ -106,11 +109,42 @@ class _Adding:
     graph: Graph
     operations: list[Operation] = field(default_factory=list)
 
+    def prepared(self, item: Operation) -> Operation:
+        if isinstance(item, Branch):
+            return self.branch(item)
+        return self.loop(item) if isinstance(item, Loop) else item
+
+    def where_filled(self, loop: Loop) -> Loop | Branch:
+        """The loop, or, where its list may be empty, a branch that loops or gives empty lists."""
+        if self._is_filled(loop.items):
+            return loop
+        items = self._listed(loop)
+        filled = self._task(loop, "filled", FILLED, (items,), loop.after)
+        arguments = self._arguments(loop)
+        name = next(name for number in count() if (name := f"items-{number}") not in dict(arguments))
+        spread = Call("items", SPREAD, (ParameterValue(name),), options=self._options((items,)), where=loop.where)
+        inner = replace(
+            loop,
+            id="rounds",
+            items=TaskOutput(spread.id),
+            arguments=tuple([(key, ParameterValue(key)) for key, _ in arguments]),
+            after=(),
+        )
+        names = [key for key, _ in loop.body.outputs]
+        nothing = Graph(loop.id, outputs=tuple([(key, Constant([])) for key in names]), where=loop.where)
+        rounds = Graph(
+            loop.id,
+            tuple([Parameter(key, HANDLE) for key in (name, *dict(arguments))]),
+            (),
+            (spread, inner),
+            tuple([(key, TaskOutput(inner.id, key)) for key in names]),
+            where=loop.where,
+        )
+        arms = [Arm(Predicate("==", (filled, Constant(number))), body) for number, body in enumerate((nothing, rounds))]
+        return Branch(loop.id, tuple(arms), ((name, items), *arguments), loop.after, loop.where)
+
     def branch(self, branch: Branch) -> Branch:
-        tested: list[Value] = []
-        predicates = [arm.predicate for arm in branch.arms if arm.predicate is not None]
-        conditions = [encode(predicate, _Places(tested)) for predicate in predicates]
-        chosen = self._task(branch, "choice", CHOOSE, (Constant(conditions), *tested), branch.after)
+        chosen = self._chosen(branch)
         arguments = self._arguments(branch)
         types = self._types(arguments)
         arms = [
@@ -119,8 +153,20 @@ class _Adding:
         ]
         return replace(branch, arms=tuple(arms), arguments=arguments)
 
+    def _chosen(self, branch: Branch) -> TaskOutput:
+        """The number of the arm to take."""
+        predicates = [arm.predicate for arm in branch.arms if arm.predicate is not None]
+        asked = list(predicates[0].values())[0] if predicates else None
+        if isinstance(asked, TaskOutput) and self._is_made_by(asked, FILLED):
+            return asked
+        tested: list[Value] = []
+        conditions = [encode(predicate, _Places(tested)) for predicate in predicates]
+        return self._task(branch, "choice", CHOOSE, (Constant(conditions), *tested), branch.after)
+
     def loop(self, loop: Loop) -> Loop:
-        items = self._task(loop, "items", SPREAD, (self._listed(loop),), loop.after)
+        items = loop.items
+        if not self._is_made_by(items, SPREAD):
+            items = self._task(loop, "items", SPREAD, (self._listed(loop),), loop.after)
         arguments = self._arguments(loop)
         types = {**self._types(arguments), loop.item: Parameter(loop.item, HANDLE)}
         return replace(loop, items=items, body=_round(_typed(loop.body, types)), arguments=arguments)
@@ -149,6 +195,20 @@ class _Adding:
             for name, value in arguments
         }
 
+    def _is_filled(self, items: Value) -> bool:
+        """Whether a list is known to have an item."""
+        if isinstance(items, Constant):
+            return (items.handle is None and len(items.value) > 0) or items.handle not in (None, "[]")
+        if isinstance(items, Filled):
+            return is_list_of_holes(items) and bool(items.holes)
+        return self._is_made_by(items, SPREAD)
+
+    def _is_made_by(self, value: Value, node: PythonNode) -> bool:
+        if not isinstance(value, TaskOutput):
+            return False
+        makers = (item for item in (*self.graph.operations, *self.operations) if item.id == value.task)
+        return any(isinstance(item, Call) and item.node == node for item in makers)
+
     def _is_handle(self, value: Value) -> bool:
         if isinstance(value, ParameterValue):
             return not value.path and any(
@@ -159,12 +219,19 @@ class _Adding:
     def _task(
         self, item: Branch | Loop, verb: str, node: PythonNode, args: tuple[Value, ...], after: tuple[str, ...]
     ) -> TaskOutput:
-        known = replace(self.graph, operations=(*self.graph.operations, *self.operations))
-        producers = [leaf.task for arg in args for leaf in leaves(arg) if isinstance(leaf, TaskOutput)]
-        options = options_like(known, producers)
-        call = Call(free_id(known, f"{item.id}-{verb}"), node, args, options=options, after=after, where=item.where)
+        known = self._known()
+        call = Call(
+            free_id(known, f"{item.id}-{verb}"), node, args, options=self._options(args), after=after, where=item.where
+        )
         self.operations.append(call)
         return TaskOutput(call.id)
+
+    def _options(self, args: tuple[Value, ...]) -> Options:
+        producers = [leaf.task for arg in args for leaf in leaves(arg) if isinstance(leaf, TaskOutput)]
+        return options_like(self._known(), producers)
+
+    def _known(self) -> Graph:
+        return replace(self.graph, operations=(*self.graph.operations, *self.operations))
 
 
 @dataclass(frozen=True, slots=True)

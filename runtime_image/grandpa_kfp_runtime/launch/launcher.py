@@ -318,7 +318,9 @@ class _Attempt:
             raise PayloadError(f"the inputs {', '.join(missing)} are missing in the executor input")
         handle = run([self.handles[source] for source in sources], self.store, class_fingerprint)
         (name,) = self.call.interface.outputs
-        facts = {"type": "list", "size_bytes": len(handle), "codec": "handles", "key": handle[1:]}
+        facts = {"type": "list", "size_bytes": len(handle), "codec": "handles"}
+        if handle.startswith("@"):
+            facts["key"] = handle[1:]
         return Output(name, handle, facts, f"list of {len(sources)} tasks' results")
 
     def _open_log(self, class_fingerprint: ClassFingerprint) -> TaskLog:
