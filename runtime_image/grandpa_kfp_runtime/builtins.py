@@ -1,7 +1,7 @@
 """The nodes that the compiler's passes add to a graph; they live here, so every image has them.
 
-Called with values, as the local engine does, each is a plain function. In a container `gather` and
-`join` never see the values: the launcher has them work on handles, through `BY_HANDLE`.
+Called with values, as the local engine does, each is a plain function. In a container those in
+`BY_HANDLE` never see the values: the launcher has them work on handles.
 """
 
 from __future__ import annotations
@@ -28,6 +28,15 @@ def identity(value: Any) -> Any:
 
     >>> identity([1, 2])
     [1, 2]
+    """
+    return value
+
+
+def passed(value: Any) -> Any:
+    """Its argument: a value from elsewhere becomes a task's result.
+
+    >>> passed(1)
+    1
     """
     return value
 
@@ -117,6 +126,11 @@ def gather_handles(handles: Sequence[str], store: Store, class_fingerprint: Clas
     return write_handles(handles, store)
 
 
+def passed_handle(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
+    """The same handle; its value is not read."""
+    return handles[0]
+
+
 def join_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
     """The handle of one list out of several lists' handles; only a list that was not gathered is read.
 
@@ -188,6 +202,7 @@ ByHandle: TypeAlias = "Callable[[Sequence[str], Store, ClassFingerprint | None],
 BY_HANDLE: Mapping[str, ByHandle] = {
     f"{__name__}:gather": gather_handles,
     f"{__name__}:join": join_handles,
+    f"{__name__}:passed": passed_handle,
     f"{__name__}:filled": filled_handle,
     f"{__name__}:spread": spread_handles,
     f"{__name__}:collected": collected_handles,

@@ -178,6 +178,8 @@ class _Lowering:
     def _arms(self, key: str, branch: Branch, around: _Inside, chosen: str) -> Dag:
         tasks = []
         for number, arm in enumerate(branch.arms):
+            if not arm.body.operations:
+                continue  # nothing runs where it is taken, and nothing is given
             name = f"arm-{number}"
             inside = _Inside(arm.body.parameters)
             own = inside.add("chosen", "STRING")

@@ -21,6 +21,9 @@ def _builtin(name: str, *parameters: NodeParameter, returns: TypeSpec = ANY) -> 
 IDENTITY = _builtin("identity", NodeParameter("value"))
 """Returns its argument: a structure of other tasks' results becomes one result."""
 
+PASSED = _builtin("passed", NodeParameter("value"))
+"""As IDENTITY, of a value that is not read."""
+
 GATHER = _builtin("gather", NodeParameter("handles", "var_positional"), returns=TypeSpec("list"))
 """A list of other tasks' results, stored as the list of their handles."""
 

@@ -3,10 +3,11 @@
 Before: conditions test any values; a loop's items are any list; what arms and bodies give are any values.
 After: a builtin task before each branch chooses the arm, and the condition of each arm is that it was its number.
     A builtin task before each loop makes its items handles, and one behind it makes one list of the handles of each
-    output; nobody else reads the loop, which stands in a branch where its list may be empty. What arms give are whole outputs; what bodies of loops give are whole outputs
-    of calls. What both are given are whole outputs and parameters, and each parameter of theirs is a handle or has the
-    type of the parameter around it.
-Why: Kubeflow has nothing to collect from a loop without rounds. It sees handles, and conditions see values in Python's own sense, whatever they are stored as.
+    output; nobody else reads the loop, which stands in a branch where its list may be empty. What arms give are whole
+    outputs; what bodies of loops give are whole outputs of calls. What both are given are whole outputs and parameters,
+    and each parameter of theirs is a handle or has the type of the parameter around it.
+Why: Kubeflow has nothing to collect from a loop without rounds. It sees handles, and conditions see values in
+    Python's own sense, whatever they are stored as.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 
 from grandpa_kfp_runtime.conditions import encode
+from grandpa_kfp_runtime.errors import CodecError
 
-from ..constants import path_keys
+from ..constants import handle_text, path_keys
 from ..graph import (
     HANDLE,
     RESULT,
@@ -42,7 +44,7 @@ from ..graph import (
 from .bodies import changed, in_bodies, with_values
 from .builtins import CHOOSE, COLLECTED, FILLED, GATHER, IDENTITY, SPREAD, free_id, options_like
 from .gather_inputs import GATHER_WIDTH, is_list_of_holes
-from .result_task import made_by
+from .result_task import is_handle, made_by
 
 
 def control_tasks(graph: Graph) -> Graph:
@@ -51,7 +53,9 @@ def control_tasks(graph: Graph) -> Graph:
         return graph
     graph = _each(graph, lambda adding, item: adding.where_filled(item) if isinstance(item, Loop) else item)
     graph = _each(_reading_collected(graph), _Adding.prepared)
-    return in_bodies(control_tasks, graph)
+    graph = in_bodies(control_tasks, graph)
+    rounds = [replace(item, body=_round(item.body)) if isinstance(item, Loop) else item for item in graph.operations]
+    return replace(graph, operations=tuple(rounds))
 
 
 def _each(graph: Graph, change: Callable[[_Adding, Operation], Operation]) -> Graph:
@@ -151,12 +155,14 @@ class _Adding:
             Arm(Predicate("==", (chosen, Constant(number))), _arm(_typed(arm.body, types)))
             for number, arm in enumerate(branch.arms)
         ]
+        if not any(arm.body.operations for arm in arms):
+            arms[0] = replace(arms[0], body=_busy(arms[0].body))
         return replace(branch, arms=tuple(arms), arguments=arguments)
 
     def _chosen(self, branch: Branch) -> TaskOutput:
         """The number of the arm to take."""
         predicates = [arm.predicate for arm in branch.arms if arm.predicate is not None]
-        asked = list(predicates[0].values())[0] if predicates else None
+        asked = next(iter(predicates[0].values())) if predicates else None
         if isinstance(asked, TaskOutput) and self._is_made_by(asked, FILLED):
             return asked
         tested: list[Value] = []
@@ -169,15 +175,15 @@ class _Adding:
             items = self._task(loop, "items", SPREAD, (self._listed(loop),), loop.after)
         arguments = self._arguments(loop)
         types = {**self._types(arguments), loop.item: Parameter(loop.item, HANDLE)}
-        return replace(loop, items=items, body=_round(_typed(loop.body, types)), arguments=arguments)
+        return replace(loop, items=items, body=_typed(loop.body, types), arguments=arguments)
 
     def _listed(self, loop: Loop) -> Value:
         """The items as one handle's list, made by handle where that can be."""
         items = loop.items
-        if isinstance(items, Constant) or self._is_handle(items):
+        if isinstance(items, Constant) or is_handle(items, self.graph):
             return items
         whole = isinstance(items, Filled) and len(items.holes) <= GATHER_WIDTH and is_list_of_holes(items)
-        if whole and all(self._is_handle(item) for item in leaves(items)):
+        if whole and all(is_handle(item, self.graph) for item in leaves(items)):
             return self._task(loop, "list", GATHER, tuple(leaves(items)), loop.after)
         return self._task(loop, "list", IDENTITY, (items,), loop.after)
 
@@ -198,7 +204,11 @@ class _Adding:
     def _is_filled(self, items: Value) -> bool:
         """Whether a list is known to have an item."""
         if isinstance(items, Constant):
-            return (items.handle is None and len(items.value) > 0) or items.handle not in (None, "[]")
+            try:
+                text = handle_text(items)
+            except CodecError:
+                return False  # binding tells which argument it is
+            return text.startswith("[") and text != "[]"
         if isinstance(items, Filled):
             return is_list_of_holes(items) and bool(items.holes)
         return self._is_made_by(items, SPREAD)
@@ -208,13 +218,6 @@ class _Adding:
             return False
         makers = (item for item in (*self.graph.operations, *self.operations) if item.id == value.task)
         return any(isinstance(item, Call) and item.node == node for item in makers)
-
-    def _is_handle(self, value: Value) -> bool:
-        if isinstance(value, ParameterValue):
-            return not value.path and any(
-                item.name == value.name and item.type == HANDLE for item in self.graph.parameters
-            )
-        return isinstance(value, TaskOutput) and not value.path
 
     def _task(
         self, item: Branch | Loop, verb: str, node: PythonNode, args: tuple[Value, ...], after: tuple[str, ...]
@@ -260,10 +263,14 @@ def _arm(body: Graph) -> Graph:
 
 def _round(body: Graph) -> Graph:
     """What a loop collects comes from a container: Kubeflow does not look for it in DAGs below."""
-    collected = {
-        item.id for item in body.operations if isinstance(item, Call | Loop)
-    }  # a loop's will be read by a call
-    return made_by(body, collected)
+    return made_by(_busy(body), {item.id for item in body.operations if isinstance(item, Call)})
+
+
+def _busy(body: Graph) -> Graph:
+    """The body, with a task that does nothing where it has none: a DAG has tasks."""
+    if body.operations:
+        return body
+    return replace(body, operations=(Call("nothing", IDENTITY, (Constant(None),), where=body.where),))
 
 
 def _is_whole(value: Value) -> bool:
