@@ -189,12 +189,12 @@ def test_this_machine_refuses_a_file_with_branches(tmp_path: Path) -> None:
 
 def test_no_dag_is_empty() -> None:
     """An arm without tasks is left out; where nothing has tasks, one does nothing."""
-    yes = Predicate("true", (ParameterValue("p"),))
+    yes = Predicate("true", (ParameterValue("flag"),))
     busy, idle = body(call("total", TOTAL, 1)), body()
     for arms, expected in (((busy, idle), ["arm-0"]), ((idle, busy), ["arm-1"]), ((idle, idle), ["arm-0"])):
         branch = Branch("when", (Arm(yes, arms[0]), Arm(None, arms[1])))
         loop = Loop("each", ParameterValue("p"), "item", body(takes=("item",)))
-        of = graph(branch, loop, result=Constant(1), parameters=[parameter("p", "list", [1])])
+        of = graph(branch, loop, result=Constant(1), parameters=[parameter("p", "list"), parameter("flag", "bool")])
         spec, _ = documents(of)
         assert list(spec["components"]["comp-when"]["dag"]["tasks"]) == expected
         assert all(item["dag"]["tasks"] for item in spec["components"].values() if "dag" in item)
