@@ -7,7 +7,6 @@ those of what they read, are the run's own: nothing is copied on the way in.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -27,15 +26,13 @@ from grandpa_kfp_compiler.graph import (
     Value,
     inputs_of,
 )
+from grandpa_kfp_runtime.conditions import decide
 from grandpa_kfp_runtime.errors import TaskError
 from grandpa_kfp_runtime.values.summaries import summary
 
 Evaluate: TypeAlias = "Callable[[Value, tuple[Instance, ...]], Any]"
 """The value of an argument whose instances are these."""
 
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
-    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-}  # fmt: skip
 _NO_LISTS = (str, bytes, bytearray, Mapping, set, frozenset)
 
 
@@ -198,47 +195,11 @@ def control_of(call: Call) -> Control | None:
     return target if isinstance(target, Control) else None
 
 
-def decide(predicate: Predicate, value: Callable[[Value], Any]) -> bool:
-    """Whether the predicate holds. value: of each operand that it comes to. Raises TaskError for wrong types.
-
-    >>> decide(Predicate("<", (Constant(1), Constant(2))), lambda constant: constant.value)
-    True
-    """
-    kind, operands = predicate.operator, predicate.operands
-    if kind in "&|~":
-        held = (decide(item, value) for item in operands if isinstance(item, Predicate))
-        return all(held) if kind == "&" else any(held) if kind == "|" else not next(held)
-    if kind == "in":
-        options = value(operands[1])  # type: ignore[arg-type]
-        return _tested(value(operands[0])) in options  # type: ignore[arg-type]
-    found = [_tested(value(item)) for item in operands]  # type: ignore[arg-type]
-    if kind == "true":
-        return bool(found[0])
-    try:
-        return bool(_COMPARE[kind](*found))
-    except TypeError:
-        raise TaskError(
-            f"its condition orders what has no order: {summary(found[0])} {kind} {summary(found[1])}"
-        ) from None
-
-
 def columns(rows: list[Any], outputs: tuple[str, ...]) -> Any:
     """What the rounds of a loop gave, as the loop's outputs: a list, or for several outputs a list of each."""
     if outputs == (RESULT,):
         return rows
     return tuple([[row[place] for row in rows] for place in range(len(outputs))])
-
-
-def _tested(value: Any) -> Any:
-    """A value that conditions know. Raises TaskError."""
-    if type(value).__module__ == "numpy" and hasattr(value, "item") and not getattr(value, "shape", ()):
-        value = value.item()
-    if value is not None and not isinstance(value, bool | int | float | str):
-        raise TaskError(
-            f"its condition tests booleans, numbers and texts, but was given {summary(value)}; compare it inside a "
-            "node that returns a bool"
-        )
-    return value
 
 
 def _as_one(graph: Graph) -> Graph:

@@ -238,7 +238,10 @@ class _Reader:
     def _task(self, name: str, task: Any, place: str, scope: _Scope, depth: int) -> None:
         for key in _NOT_RUN_HERE:
             if key in task:
-                raise LoadError(f"{self._name}: {place} has {key}, which is not run on this machine")
+                raise LoadError(
+                    f"{self._name}: {place} has {key}: the pipeline branches or loops, and such a file is run by "
+                    "Kubeflow alone; to run it on this machine, run the workflow itself: grandpa run FILE.py"
+                )
         key = self._need(self._need(task, "componentRef", dict, place), "name", str, f"{place}.componentRef")
         component = self._need(self._components, key, dict, "components")
         given = task.get("inputs", {}).get("parameters", {})

@@ -1,18 +1,25 @@
 """The nodes that the compiler's passes add to a graph; they live here, so every image has them.
 
-Called with values, as the local engine does, each is a plain function. In a container `gather` and
-`join` never see the values: the launcher has them work on handles, through `BY_HANDLE`.
+Called with values, as the local engine does, each is a plain function. In a container those in
+`BY_HANDLE` never see the values: the launcher has them work on handles.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from .conditions import Encoded, decide
+from .contract import FAN_IN_BUDGET_BYTES, INLINE_LIMIT_BYTES, INPUTS_LIMIT_BYTES
+from .errors import TaskError
 from .prefetch import Prefetch
 from .stores.base import Store
+from .task import part
+from .typespec import Json
 from .values.handles import from_handle, read_handles, to_handle, write_handles
 from .values.pickling import ClassFingerprint
+from .values.summaries import summary
 from .values.trees import fill as _fill
 
 
@@ -21,6 +28,15 @@ def identity(value: Any) -> Any:
 
     >>> identity([1, 2])
     [1, 2]
+    """
+    return value
+
+
+def passed(value: Any) -> Any:
+    """Its argument: a value from elsewhere becomes a task's result.
+
+    >>> passed(1)
+    1
     """
     return value
 
@@ -61,9 +77,58 @@ def items(stream: Prefetch) -> list[Any]:
     return stream.all()
 
 
+def choose(conditions: Sequence[Sequence[Json]], *values: Any) -> int:
+    """Which arm of a branch is taken: the number of the first condition that holds, or how many there are.
+
+    conditions: as `conditions.encode` writes them, of the values by their places.
+
+    >>> choose([[">", [0], [1]], ["true", [0]]], 2, 3)
+    1
+    """
+
+    def value(operand: tuple[Json, ...]) -> Any:
+        place, *path = operand
+        return part(values[place], path, f"value {place} of its condition") if path else values[place]
+
+    held = (decide(Encoded(condition), value) for condition in conditions)
+    return next((place for place, holds in enumerate(held) if holds), len(conditions))
+
+
+def filled(values: Sequence[Any]) -> int:
+    """1 for a list that has items, else 0.
+
+    >>> filled([1, 2]), filled([])
+    (1, 0)
+    """
+    return 1 if len(values) else 0
+
+
+def spread(values: Sequence[Any]) -> list[Any]:
+    """The items of a list, for a loop to go over.
+
+    >>> spread((1, 2))
+    [1, 2]
+    """
+    return list(values)
+
+
+def collected(values: Sequence[Any]) -> list[Any]:
+    """What all rounds of a loop gave, as one list.
+
+    >>> collected([1, 2])
+    [1, 2]
+    """
+    return list(values)
+
+
 def gather_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
     """The handle of the list of these handles' values; no value is read, so no class is asked for."""
     return write_handles(handles, store)
+
+
+def passed_handle(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
+    """The same handle; its value is not read."""
+    return handles[0]
 
 
 def join_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
@@ -80,10 +145,66 @@ def join_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassF
     return write_handles(joined, store)
 
 
+def filled_handle(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
+    """`1` or `0`, which are handles. Raises TaskError for what is no list."""
+    return str(filled(_items(handles[0], store)))
+
+
+def spread_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
+    """The JSON list of the handles of a list's items, short enough for one argument of a process.
+
+    Raises TaskError for what is no list, and for one of too many items.
+    """
+    items = _items(handles[0], store)
+    limit = min(INLINE_LIMIT_BYTES, FAN_IN_BUDGET_BYTES // max(1, len(items)))
+    found = []
+    for item in items:
+        if not isinstance(item, _Handle):
+            item = to_handle(item, store, inline_limit=limit, class_fingerprint=class_fingerprint)
+        elif len(item) > max(limit, _KEY_LENGTH):
+            item = to_handle(from_handle(item, store), store, inline_limit=0, class_fingerprint=class_fingerprint)
+        found.append(item)
+    text = json.dumps(found, separators=(",", ":"))
+    if len(text) > INPUTS_LIMIT_BYTES:
+        raise TaskError(
+            f"the loop goes over {len(found):,} items, whose handles take {len(text):,} bytes, and Kubeflow carries "
+            f"{INPUTS_LIMIT_BYTES:,}: loop over parts of the list, and over what is in them inside a node"
+        )
+    return text
+
+
+class _Handle(str):
+    """The handle of an item, where the item itself has not been read."""
+
+
+def _items(handle: str, store: Store) -> Sequence[Any]:
+    """The items of a list; of a list of handles these. Raises TaskError for what is no list."""
+    handles = read_handles(handle, store)
+    if handles is not None:
+        return [_Handle(item) for item in handles]
+    values = from_handle(handle, store)
+    if isinstance(values, _NO_LISTS) or not (hasattr(values, "__len__") and hasattr(values, "__getitem__")):
+        raise TaskError(f"it loops over a list, but was given {summary(values)}")
+    return [values[place] for place in range(len(values))]
+
+
+def collected_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
+    """The handle of the list that a JSON list of handles stands for; no value is read."""
+    (text,) = handles
+    return write_handles(json.loads(text), store)
+
+
+_KEY_LENGTH = 44
+_NO_LISTS = (str, bytes, bytearray, Mapping, set, frozenset)
+
 ByHandle: TypeAlias = "Callable[[Sequence[str], Store, ClassFingerprint | None], str]"
 
 BY_HANDLE: Mapping[str, ByHandle] = {
     f"{__name__}:gather": gather_handles,
     f"{__name__}:join": join_handles,
+    f"{__name__}:passed": passed_handle,
+    f"{__name__}:filled": filled_handle,
+    f"{__name__}:spread": spread_handles,
+    f"{__name__}:collected": collected_handles,
 }
 """The nodes that need no values: their inputs' handles, in the call's order, give the result's handle."""

@@ -239,13 +239,14 @@ def _with_parts(inputs: Sequence[Input], values: Mapping[str, Any]) -> Mapping[s
         if item.path:
             if picked is None:
                 picked = dict(values)
-            picked[item.name] = _part(item, picked[item.name])
+            picked[item.name] = part(picked[item.name], item.path, f"input {item.name}")
     return values if picked is None else picked
 
 
-def _part(item: Input, whole: Any) -> Any:
+def part(whole: Any, path: Sequence[Json], name: str) -> Any:
+    """The part of a value that a path names. name: what messages call the value. Raises TaskError."""
     value, steps = whole, ""
-    for key in map(_key, item.path):
+    for key in map(_key, path):
         before = steps
         steps += f"[{key!r}]"
         try:
@@ -253,8 +254,7 @@ def _part(item: Input, whole: Any) -> Any:
         except Exception as error:  # whatever the user's container raises for a key it lacks
             holder = f"the value{before}" if before else "the value"
             raise TaskError(
-                f"input {item.name}: {holder} is {summary(value)} and has no [{key!r}] "
-                f"({type(error).__name__}: {error})"
+                f"{name}: {holder} is {summary(value)} and has no [{key!r}] ({type(error).__name__}: {error})"
             ) from error
     return value
 

@@ -14,7 +14,6 @@ from grandpa_kfp import (
     Node,
     Workflow,
     collect,
-    compile,
     each,
     either,
     elsewhen,
@@ -24,11 +23,10 @@ from grandpa_kfp import (
     trace,
     when,
 )
-from grandpa_kfp.checking import check
 from grandpa_kfp_compiler.graph import Branch, Loop, bodies_of, control_flow
 from grandpa_kfp_compiler.printer import format_graph
 from grandpa_kfp_compiler.verify import verify
-from grandpa_kfp_runtime.errors import CompileError, TaskError, TraceError
+from grandpa_kfp_runtime.errors import TaskError, TraceError
 
 double, plus, count_to = flows.double, flows.plus, flows.count_to
 
@@ -414,11 +412,3 @@ def test_a_failing_body_leaves_no_block_open() -> None:
         return double(x)
 
     assert [item.id for item in trace(flow).operations] == ["when", "double"]
-
-
-def test_kubeflow_refuses_what_it_is_not_given() -> None:
-    """One error with every place; `check` tells it too."""
-    message = r"three_ways: a pipeline for Kubeflow holds no conditions and no loops: when \(.*control_flows.py:\d+\); "
-    with pytest.raises(CompileError, match=message):
-        compile(flows.three_ways)
-    assert re.search(message, "".join(check(flows.three_ways).faults))

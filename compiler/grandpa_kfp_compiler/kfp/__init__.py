@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from grandpa_kfp_runtime.contract import VALUE
 from grandpa_kfp_runtime.errors import CompileError, GraphError
 
-from ..graph import Graph, control_flow
+from ..graph import Graph
 from ..passes import run_passes
 from ..verify import verify
 from ..verify.faults import place
@@ -61,7 +61,6 @@ def compile_graph(graph: Graph, options: CompileOptions | None = None) -> Compil
     faults = verify(graph)
     if faults:
         raise GraphError([str(fault) for fault in faults])
-    _refuse_control_flow(graph)
     _check_python(graph, graph.code.python, options)
     prepared = run_passes(graph, print_after=options.print_after, write=options.write)
     version = _version()
@@ -80,16 +79,6 @@ def compile_graph(graph: Graph, options: CompileOptions | None = None) -> Compil
     check_upload(text)
     notes = (*executors.notes, *_notes(graph, prepared, pipeline, plan))
     return Compiled(text, notes, plan.mode, pipeline, plan.upload)
-
-
-def _refuse_control_flow(graph: Graph) -> None:
-    """Branches and loops run on the local engine alone."""
-    found = [place(item.id, item.where) for item in control_flow(graph)]
-    if found:
-        raise CompileError(
-            f"{graph.name}: a pipeline for Kubeflow holds no conditions and no loops: {', '.join(found[:10])}"
-            f"{', ...' if found[10:] else ''}; decide or loop inside a node, or run the workflow on this machine"
-        )
 
 
 def _check_python(graph: Graph, packed_by: str, options: CompileOptions) -> None:

@@ -18,6 +18,7 @@ RETRY_FOR = "2592000s"
 
 _ARTIFACT_VERSION = "0.0.1"
 _STRING = {"parameterType": "STRING"}
+_LIST = {"parameterType": "LIST"}
 _GIGABYTE = 1e9
 _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 _BINARY_UNITS = {unit + "i": 1024.0 ** (power + 1) for power, unit in enumerate(_UNITS)}
@@ -67,7 +68,7 @@ def _component(component: Leaf | Dag, pipeline: Pipeline) -> dict[str, Plain]:
         found["inputDefinitions"] = {"parameters": {name: {"parameterType": type_} for name, type_ in component.inputs}}
     given: dict[str, Plain] = {}
     if component.outputs:
-        given["parameters"] = dict.fromkeys(component.outputs, _STRING)
+        given["parameters"] = dict.fromkeys(component.outputs, _LIST if component.listed else _STRING)
     if component.artifacts:
         given["artifacts"] = {name: _artifact(schema) for name, schema in component.artifacts}
     if given:
@@ -84,15 +85,18 @@ def _dag(dag: Dag, pipeline: Pipeline) -> dict[str, Plain]:
     found: dict[str, Plain] = {"dag": body}
     if dag.parameters:
         found["inputDefinitions"] = {"parameters": {item.name: _parameter(item) for item in dag.parameters}}
-    if dag.outputs:
-        body["outputs"] = {
-            "parameters": {
-                name: {"valueFromParameter": {"producerSubtask": task, "outputParameterKey": output}}
-                for name, task, output in dag.outputs
-            }
-        }
-        found["outputDefinitions"] = {"parameters": {name: _STRING for name, _, _ in dag.outputs}}
+    outputs = {name: {"valueFromParameter": _selected(task, output)} for name, task, output in dag.outputs}
+    for name, sources in dag.joined:
+        selectors = [_selected(source.task, source.output) for source in sources]
+        outputs[name] = {"valueFromOneof": {"parameterSelectors": selectors}}
+    if outputs:
+        body["outputs"] = {"parameters": outputs}
+        found["outputDefinitions"] = {"parameters": dict.fromkeys(outputs, _LIST if dag.listed else _STRING)}
     return found
+
+
+def _selected(task: str, output: str) -> dict[str, Plain]:
+    return {"producerSubtask": task, "outputParameterKey": output}
 
 
 def _parameter(parameter: Parameter) -> dict[str, Plain]:
@@ -113,6 +117,12 @@ def _task(task: Task) -> dict[str, Plain]:
         found["dependentTasks"] = list(task.after)
     if task.cache is not None:
         found["cachingOptions"] = {"enableCache": task.cache}
+    if task.condition:
+        found["triggerPolicy"] = {"condition": task.condition}
+    if task.rounds:
+        found["parameterIterator"] = {"items": {"inputParameter": task.rounds.items}, "itemInput": task.rounds.item}
+        if task.rounds.parallelism:
+            found["iteratorPolicy"] = {"parallelismLimit": task.rounds.parallelism}
     if task.retries:
         found["retryPolicy"] = {
             "maxRetryCount": task.retries,

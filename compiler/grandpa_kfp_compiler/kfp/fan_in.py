@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
 from grandpa_kfp_runtime.contract import FAN_IN_BUDGET_BYTES, INLINE_LIMIT_BYTES
 
-from ..graph import Call, Graph, Group, ParameterValue, TaskOutput, Value, inputs_of
+from ..graph import Call, Graph, Loop, ParameterValue, TaskOutput, Value, bodies_of, inputs_of
 from ..passes.order import in_order
+
+ROUNDS = 512
+"""How many rounds a loop is taken to have: its results arrive together."""
 
 
 def inline_limits(graph: Graph) -> dict[str, int]:
-    """For each task whose limit is below the usual one, its limit in bytes; groups are looked through.
+    """For each task whose limit is below the usual one, its limit in bytes; nested graphs are looked through.
 
     A power of two, so that tasks of one node whose consumers differ a little still share a component.
     """
@@ -28,27 +34,35 @@ def limit_for(fan_in: int) -> int:
     return INLINE_LIMIT_BYTES if budget >= INLINE_LIMIT_BYTES else 1 << (budget.bit_length() - 1)
 
 
-def _visit(graph: Graph, parameters: dict[str, str], largest: dict[str, int]) -> dict[str, str]:
-    """Counts below `graph`; parameters: those that carry a task's output. Returns its outputs' producers."""
+def _visit(graph: Graph, parameters: _Producers, largest: dict[str, int]) -> _Producers:
+    """Counts below `graph`; parameters: the tasks whose outputs they carry. Returns its outputs' producers."""
     instances = {instance.id: instance for instance in graph.instances}
-    given: dict[tuple[str, str], str] = {}
-    nested = any(isinstance(operation, Group) for operation in graph.operations)
+    given: dict[tuple[str, str], frozenset[str]] = {}
+    nested = {operation.id for operation in graph.operations if not isinstance(operation, Call)}
 
-    def producer(value: Value) -> str:
+    def producers(value: Value) -> frozenset[str]:
         if isinstance(value, TaskOutput):
-            return given.get((value.task, value.output), "") if value.task in groups else value.task
-        return parameters.get(value.name, "") if isinstance(value, ParameterValue) else ""
+            return given.get((value.task, value.output), _NONE) if value.task in nested else frozenset((value.task,))
+        return parameters.get(value.name, _NONE) if isinstance(value, ParameterValue) else _NONE
 
-    groups = {operation.id for operation in graph.operations if isinstance(operation, Group)}
+    def note(sources: Iterable[str], count: int) -> None:
+        for source in sources:
+            largest[source] = max(largest.get(source, 0), count)
+
     for operation in in_order(graph) if nested else graph.operations:
         if isinstance(operation, Call):
-            sources = [producer(value) for value in inputs_of(operation, instances)]
-            count = len(sources)
-            for source in sources:
-                if source and largest.get(source, 0) < count:
-                    largest[source] = count
-        elif isinstance(operation, Group):
-            inner = {name: made for name, value in operation.arguments if (made := producer(value))}
-            for name, made in _visit(operation.body, inner, largest).items():
-                given[operation.id, name] = made
-    return {name: made for name, value in graph.outputs if (made := producer(value))}
+            values = list(inputs_of(operation, instances))
+            for value in values:
+                note(producers(value), len(values))
+            continue
+        inner = {name: producers(value) for name, value in operation.arguments}
+        for body in bodies_of(operation):
+            for name, made in _visit(body, inner, largest).items():
+                given[operation.id, name] = given.get((operation.id, name), _NONE) | made
+                if isinstance(operation, Loop):
+                    note(made, ROUNDS)
+    return {name: producers(value) for name, value in graph.outputs}
+
+
+_NONE: frozenset[str] = frozenset()
+_Producers: TypeAlias = "Mapping[str, frozenset[str]]"

@@ -6,8 +6,9 @@ stands for a node, an interface and options that change its container, and is sh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -19,15 +20,32 @@ from grandpa_kfp_runtime.values.sharing import describing
 
 from ..bind import Bound, bind
 from ..constants import default_json
-from ..graph import HANDLE, MISSING, OPTION_NAMES, Call, Constant, Graph, Group, Operation, ParameterValue, TaskOutput
+from ..graph import (
+    HANDLE,
+    MISSING,
+    OPTION_NAMES,
+    Branch,
+    Call,
+    Constant,
+    Graph,
+    Group,
+    Loop,
+    Operation,
+    ParameterValue,
+    TaskOutput,
+    Value,
+    bodies_of,
+)
 from ..graph import Parameter as GraphParameter
+from ..passes.builtins import COLLECTED, SPREAD
+from ..passes.control_tasks import chosen_by
 from ..verify.faults import place_of
 from .artifacts import artifacts_of
 from .executors import Executors
 from .fan_in import inline_limits
 from .names import Names, sanitise
 from .options import CompileOptions
-from .pipeline import Dag, FromConstant, FromParameter, FromTask, Leaf, Parameter, Pipeline, Source, Task
+from .pipeline import Dag, FromConstant, FromParameter, FromTask, Leaf, Parameter, Pipeline, Rounds, Source, Task
 from .retries import backoff
 
 _NOT_THE_CONTAINERS = {
@@ -78,8 +96,8 @@ class _Lowering:
         keys = {operation.id: names.pick(operation.id) for operation in graph.operations}
         room = _Room(graph, keys, known, {})
         for operation in graph.operations:
-            if isinstance(operation, Group):
-                room.given[operation.id] = _output_names(operation.body)
+            if not isinstance(operation, Call):
+                room.given[operation.id] = _output_names(bodies_of(operation)[0])
         tasks = tuple([self._task(operation, room) for operation in graph.operations])
         named = _output_names(graph)
         outputs = tuple(
@@ -94,7 +112,10 @@ class _Lowering:
     def _task(self, operation: Operation, room: _Room) -> Task:
         if isinstance(operation, Group):
             return self._group(operation, room)
-        assert isinstance(operation, Call), "a pipeline holds no branches and loops"
+        if isinstance(operation, Branch):
+            return self._branch(operation, room)
+        if isinstance(operation, Loop):
+            return self._loop(operation, room)
         call = operation
         try:
             with describing(place_of(call)):
@@ -131,36 +152,99 @@ class _Lowering:
     ) -> Leaf:
         args = TaskCall(call.node.key, fingerprint, interface, self.options.store, self.options.epoch)
         where = f"{call.id} ({call.where})" if call.where else call.id
+        lists = "LIST" if call.node.key == COLLECTED.key else ""
         return Leaf(
             f"comp-{self.names.pick(call.node.name)}",
-            tuple((item.name, _input_type(item.kind, item.type)) for item in interface.inputs),
+            tuple((item.name, lists or _input_type(item.kind, item.type)) for item in interface.inputs),
             interface.outputs,
             artifacts_of(call, logs),
             self.executors.task(call, args, limit),
             where,
+            call.node.key == SPREAD.key,
         )
 
     def _group(self, group: Group, room: _Room) -> Task:
-        names = Names(*(parameter.name for parameter in group.body.parameters if parameter.type != HANDLE))
-        known = {
-            parameter.name: names.pick(parameter.name) if parameter.type == HANDLE else parameter.name
-            for parameter in group.body.parameters
-        }
-        parameters = tuple(
-            Parameter(
-                known[parameter.name], _input_type("handle" if parameter.type == HANDLE else "raw", parameter.type)
-            )
-            for parameter in group.body.parameters
-        )
-        key = f"comp-{self.names.pick(group.id)}"
-        self.dags.append(self.dag(key, group.body, parameters, known))
-        return Task(
-            room.keys[group.id],
-            key,
-            tuple((known[name], room.source(value, None)) for name, value in group.arguments),
-            room.after((value for _, value in group.arguments), group.after),
-            where=group.where,
-        )
+        inside = _Inside(group.body.parameters)
+        key = self._add_dag(group.id, lambda key: self._body(group.body, inside, key))
+        return self._nested(key, group, inside, room)
+
+    def _branch(self, branch: Branch, room: _Room) -> Task:
+        """A DAG of the arms, of which one runs and gives the outputs."""
+        inside = _Inside(_parameters_of(branch))
+        chosen = inside.add("chosen", "STRING")
+        key = self._add_dag(branch.id, lambda key: self._arms(key, branch, inside, chosen))
+        return self._nested(key, branch, inside, room, ((chosen, chosen_by(branch)),))
+
+    def _arms(self, key: str, branch: Branch, around: _Inside, chosen: str) -> Dag:
+        tasks = []
+        for number, arm in enumerate(branch.arms):
+            if not arm.body.operations:
+                continue  # nothing runs where it is taken, and nothing is given
+            name = f"arm-{number}"
+            inside = _Inside(arm.body.parameters)
+            own = inside.add("chosen", "STRING")
+            arm_key = self._add_dag(f"{branch.id}-{name}", partial(self._body, arm.body, inside))
+            inputs = [(inside.known[item.name], FromParameter(around.known[item.name])) for item in arm.body.parameters]
+            condition = f"inputs.parameter_values['{own}'] == '{number}'"
+            given = (*inputs, (own, FromParameter(chosen)))
+            tasks.append(Task(name, arm_key, given, where=branch.where, condition=condition))
+        names = [_output_names(arm.body) for arm in branch.arms]
+        joined = tuple([
+            (picked, tuple([FromTask(task.key, found[name]) for task, found in zip(tasks, names, strict=True)]))
+            for name, picked in names[0].items()
+        ])  # fmt: skip
+        return Dag(key, tuple(around.parameters), tuple(tasks), joined=joined)
+
+    def _body(self, body: Graph, inside: _Inside, key: str) -> Dag:
+        return self.dag(key, body, tuple(inside.parameters), inside.known)
+
+    def _loop(self, loop: Loop, room: _Room) -> Task:
+        """A DAG that runs once for each handle in a LIST."""
+        inside = _Inside(loop.body.parameters)
+        items = inside.add("items", "LIST")
+        key = self._add_dag(loop.id, lambda key: replace(self._body(loop.body, inside, key), listed=True))
+        task = self._nested(key, loop, inside, room, ((items, loop.items),))
+        return replace(task, rounds=Rounds(inside.known[loop.item], items, loop.parallelism))
+
+    def _add_dag(self, id_: str, make: Callable[[str], Dag]) -> str:
+        key = f"comp-{self.names.pick(id_)}"
+        self.dags.append(make(key))
+        return key
+
+    def _nested(
+        self, key: str, item: Group | Branch | Loop, inside: _Inside, room: _Room,
+        more: tuple[tuple[str, Value], ...] = (),
+    ) -> Task:  # fmt: skip
+        given = [(inside.known[name], value) for name, value in item.arguments if name in inside.known]
+        inputs = tuple([(name, room.source(value, None)) for name, value in (*given, *more)])
+        after = room.after((value for _, value in (*given, *more)), item.after)
+        return Task(room.keys[item.id], key, inputs, after, where=item.where)
+
+
+class _Inside:
+    """The parameters of a nested graph's DAG. known: the graph's names of them -> the DAG's."""
+
+    __slots__ = ("_names", "known", "parameters")
+
+    def __init__(self, parameters: Sequence[GraphParameter]) -> None:
+        self._names = Names(*(item.name for item in parameters if item.type != HANDLE))
+        self.known: dict[str, str] = {}
+        self.parameters: list[Parameter] = []
+        for item in parameters:
+            is_handle = item.type == HANDLE
+            name = self.known[item.name] = self._names.pick(item.name) if is_handle else item.name
+            self.parameters.append(Parameter(name, _input_type("handle" if is_handle else "raw", item.type)))
+
+    def add(self, name: str, type_: str) -> str:
+        """One more, that the graph does not know of; its name."""
+        self.parameters.append(Parameter(self._names.pick(name), type_))
+        return self.parameters[-1].name
+
+
+def _parameters_of(branch: Branch) -> list[GraphParameter]:
+    """Those of all its arms, each once."""
+    found = {item.name: item for arm in branch.arms for item in arm.body.parameters}
+    return list(found.values())
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """A Kubeflow pipeline as plain data: what `lower` chose and `emit` writes, and nothing decided twice.
 
 Pipeline = root Dag + components (Leaf | Dag) by key
-Dag      = tasks, each of one component, its inputs bound to a Source
+Dag      = tasks, each of one component, its inputs bound to a Source; some run on a condition, some in Rounds
 Leaf     = one container: interface to KFP and Executor
 """
 
@@ -46,7 +46,7 @@ class Leaf:
     """A component that is a container. inputs: (name, KFP's type); outputs: names, handles all of them;
     artifacts: (name, schema title), nobody's inputs.
 
-    where: the task it was made for first, for messages.
+    where: the task it was made for first, for messages; listed: its outputs are not handles but LISTs of them.
     """
 
     key: str
@@ -55,6 +55,7 @@ class Leaf:
     artifacts: tuple[tuple[str, str], ...]
     executor: Executor
     where: str = ""
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,21 @@ Source: TypeAlias = "FromConstant | FromTask | FromParameter"
 
 
 @dataclass(frozen=True, slots=True)
+class Rounds:
+    """A task that runs once for each item of a LIST. item, items: the inputs that hold them; parallelism: how many at
+    once, None for as many as there are."""
+
+    item: str
+    items: str
+    parallelism: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
-    """One task of a DAG. after: every task it waits for, sorted. cache: None for a DAG. where: for messages."""
+    """One task of a DAG. after: every task it waits for, sorted. cache: None for a DAG. where: for messages.
+
+    condition: of its inputs, in CEL; empty for a task that always runs.
+    """
 
     key: str
     component: str
@@ -94,6 +108,8 @@ class Task:
     retries: int = 0
     where: str = ""
     backoff: Backoff = NO_BACKOFF
+    condition: str = ""
+    rounds: Rounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +125,15 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Dag:
-    """A component that is a graph. outputs: (name, task, the task's output)."""
+    """A component that is a graph. outputs: (name, task, the task's output); joined: outputs that one of several
+    tasks gives, whichever runs; listed: it runs in rounds, and its outputs are LISTs."""
 
     key: str
     parameters: tuple[Parameter, ...]
     tasks: tuple[Task, ...]
     outputs: tuple[tuple[str, str, str], ...] = ()
+    joined: tuple[tuple[str, tuple[FromTask, ...]], ...] = ()
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from grandpa_kfp_runtime.errors import CompileError
 
 from ..graph import Graph
+from .control_tasks import control_tasks
 from .gather_inputs import gather_inputs
 from .nest_groups import nest_groups
 from .protect_defaults import protect_defaults
@@ -20,7 +21,7 @@ from .result_task import result_task
 
 Pass: TypeAlias = Callable[[Graph], Graph]
 
-PASSES: tuple[Pass, ...] = (protect_defaults, result_task, gather_inputs, nest_groups)
+PASSES: tuple[Pass, ...] = (protect_defaults, result_task, control_tasks, gather_inputs, nest_groups)
 """All passes, in the order they run."""
 
 

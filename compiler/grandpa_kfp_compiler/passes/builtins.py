@@ -21,6 +21,9 @@ def _builtin(name: str, *parameters: NodeParameter, returns: TypeSpec = ANY) -> 
 IDENTITY = _builtin("identity", NodeParameter("value"))
 """Returns its argument: a structure of other tasks' results becomes one result."""
 
+PASSED = _builtin("passed", NodeParameter("value"))
+"""As IDENTITY, of a value that is not read."""
+
 GATHER = _builtin("gather", NodeParameter("handles", "var_positional"), returns=TypeSpec("list"))
 """A list of other tasks' results, stored as the list of their handles."""
 
@@ -29,6 +32,18 @@ JOIN = _builtin("join", NodeParameter("lists", "var_positional"), returns=TypeSp
 
 FILL = _builtin("fill", NodeParameter("skeleton"), NodeParameter("positions"), NodeParameter("values"))
 """A structure with values put in at positions: `fill({"a": None}, [[0]], [1]) == {"a": 1}`."""
+
+CHOOSE = _builtin("choose", NodeParameter("conditions"), NodeParameter("values", "var_positional"))
+"""The number of the arm of a branch that is taken."""
+
+FILLED = _builtin("filled", NodeParameter("values"), returns=TypeSpec("int"))
+"""1 for a list that has items, 0 for an empty one: which arm is taken of a branch around a loop."""
+
+SPREAD = _builtin("spread", NodeParameter("values"), returns=TypeSpec("list"))
+"""A list as what a loop of Kubeflow's goes over: not a handle but a LIST of its items' handles."""
+
+COLLECTED = _builtin("collected", NodeParameter("values"), returns=TypeSpec("list"))
+"""What all rounds of a loop gave, which Kubeflow has as a LIST of handles, as one stored list of handles."""
 
 ITEMS = _builtin("items", NodeParameter("stream"), returns=TypeSpec("list"))
 """The list of a generator's items, of which more than one task takes some."""

@@ -32,6 +32,7 @@ from ..graph import (
     Value,
     leaves,
 )
+from .bodies import in_bodies
 from .builtins import FILL, GATHER, IDENTITY, JOIN, options_like
 from .order import in_order
 from .weights import input_bytes, instance_bytes
@@ -43,6 +44,7 @@ WIDE = 8
 
 def gather_inputs(graph: Graph) -> Graph:
     """No structure of Refs makes a task's inputs too large; see the module."""
+    graph = in_bodies(gather_inputs, graph)
     instances = {instance.id: instance for instance in graph.instances}
     gathering = _Gathering(graph)
     for instance in graph.instances:
@@ -104,7 +106,7 @@ class _Gathering:
         flat = list(_flat_holes(value))
         leaves_ = [item for _, item in flat]
         values = self._tree(leaves_, owner)
-        if _is_list_of_holes(value):
+        if is_list_of_holes(value):
             return values
         positions = Constant([list(at) for at, _ in flat])
         return self._add("fill", FILL, (_skeleton(value), positions, values), owner, self._options(leaves_, owner))
@@ -172,7 +174,8 @@ def _skeleton(value: Filled) -> Value:
     return Filled(value.skeleton, inner) if inner else value.skeleton
 
 
-def _is_list_of_holes(value: Filled) -> bool:
+def is_list_of_holes(value: Filled) -> bool:
+    """Whether a structure is a list of nothing but whole values, in order."""
     skeleton = value.skeleton.value
     if value.skeleton.handle is not None:
         skeleton = json.loads(value.skeleton.handle) if value.skeleton.handle.startswith("[") else None

@@ -33,6 +33,7 @@ from ..graph import (
     leaves,
     values_of,
 )
+from .bodies import in_bodies, with_values
 from .order import in_order
 from .weights import TASK_BYTES, input_bytes
 
@@ -45,6 +46,7 @@ DAG_INPUTS = 300
 
 def nest_groups(graph: Graph) -> Graph:
     """The graph in groups where it is too large for one DAG; see the module."""
+    graph = in_bodies(nest_groups, graph)
     level, inputs = 1, DAG_INPUTS
     while True:
         instances = {instance.id: instance for instance in graph.instances}
@@ -224,10 +226,8 @@ class _Inside:
 
     def operation(self, operation: Operation) -> Operation:
         after = tuple(id_ for id_ in operation.after if id_ in self.ids)
-        if isinstance(operation, Group):
-            arguments = tuple((key, self.value(value)) for key, value in operation.arguments)
-            return replace(operation, arguments=arguments, after=after)
-        assert isinstance(operation, Call), "a pipeline holds no branches and loops"
+        if not isinstance(operation, Call):
+            return replace(with_values(operation, self.value), after=after)
         args, kwargs = self._arguments(operation)
         if args is operation.args and kwargs is operation.kwargs and len(after) == len(operation.after):
             return operation

@@ -318,8 +318,11 @@ class _Attempt:
             raise PayloadError(f"the inputs {', '.join(missing)} are missing in the executor input")
         handle = run([self.handles[source] for source in sources], self.store, class_fingerprint)
         (name,) = self.call.interface.outputs
-        facts = {"type": "list", "size_bytes": len(handle), "codec": "handles", "key": handle[1:]}
-        return Output(name, handle, facts, f"list of {len(sources)} tasks' results")
+        made = "list" if handle[0] in "@[" else "value"
+        facts: dict[str, Any] = {"type": made, "size_bytes": len(handle), "codec": "handles"}
+        if handle.startswith("@"):
+            facts["key"] = handle[1:]
+        return Output(name, handle, facts, f"{made} of {len(sources)} tasks' results")
 
     def _open_log(self, class_fingerprint: ClassFingerprint) -> TaskLog:
         from .stored_log import StoredLog

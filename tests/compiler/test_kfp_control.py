@@ -1,0 +1,242 @@
+"""Branches and loops as Kubeflow's own: conditions, iterators, joined outputs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import control_flows as flows
+import pytest
+import yaml
+from control_flows import CASES, Case
+from google.protobuf.json_format import ParseDict
+from kfp.components import load_component_from_text
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
+from kfp_by_hand import Cluster, TaskFailed, cluster
+from kfp_graphs import ADD, TOTAL, call, compiled, documents, graph, parameter
+
+from grandpa_kfp import Workflow, collect, compile, each, when
+from grandpa_kfp.engine.pipeline_yaml import run_pipeline_yaml
+from grandpa_kfp_compiler.graph import (
+    Arm,
+    Branch,
+    Constant,
+    Graph,
+    Loop,
+    Parameter,
+    ParameterValue,
+    Predicate,
+    TaskOutput,
+)
+from grandpa_kfp_compiler.passes.nest_groups import DAG_TASKS
+from grandpa_kfp_runtime.builtins import collected_handles, filled_handle, spread_handles
+from grandpa_kfp_runtime.contract import INPUTS_LIMIT_BYTES
+from grandpa_kfp_runtime.errors import LoadError, TaskError
+from grandpa_kfp_runtime.stores.memory import MemoryStore
+from grandpa_kfp_runtime.values.handles import from_handle, to_handle, write_handles
+
+
+def run_by_hand(workflow: Any, folder: Path) -> Cluster:
+    return cluster(compile(workflow, folder / "pipeline.yaml").text, folder)
+
+
+def by_name(case: Case) -> str:
+    return f"{case.workflow.name}-{'-'.join(map(str, case.params.values()))}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=by_name)
+def test_a_compiled_workflow_means_what_it_means_in_python(case: Case, tmp_path: Path) -> None:
+    """The containers are run, their conditions and rounds as KFP decides them."""
+    found = run_by_hand(case.workflow, tmp_path)
+    assert found.run(case.params) == case.plain(**case.params)
+
+
+@pytest.mark.parametrize("workflow", dict.fromkeys(case.workflow for case in CASES), ids=lambda item: item.name)
+def test_kubeflow_reads_the_file(workflow: Any, tmp_path: Path) -> None:
+    text = compile(workflow, tmp_path / "pipeline.yaml").text
+    load_component_from_text(text)
+    ParseDict(next(yaml.safe_load_all(text)), PipelineSpec())
+
+
+def test_an_arm_that_is_not_taken_runs_nothing(tmp_path: Path) -> None:
+    found = run_by_hand(flows.three_ways, tmp_path)
+    found.run({"x": 4})
+    assert found.ran == ["double", "when-choice", "when/arm-0/double"]
+    assert found.skipped == ["when/arm-1", "when/arm-2"]
+
+
+def body(*operations: Any, outputs: Any = (), takes: tuple[str, ...] = ()) -> Graph:
+    return Graph("body", tuple(Parameter(name) for name in takes), (), operations, tuple(outputs))
+
+
+def test_a_condition_compares_the_number_of_the_arm() -> None:
+    spec, _ = documents(branching())
+    arms = spec["components"]["comp-when"]["dag"]["tasks"]
+    assert [arm["triggerPolicy"]["condition"] for arm in arms.values()] == [
+        "inputs.parameter_values['chosen'] == '0'", "inputs.parameter_values['chosen'] == '1'",
+    ]  # fmt: skip
+    assert all("chosen" in arm["inputs"]["parameters"] for arm in arms.values())
+
+
+def branching(**more: Any) -> Graph:
+    """A branch whose arguments and outputs are parts and constants."""
+    taken = body(call("add", ADD, ParameterValue("a", ("k",)), ParameterValue("c")),
+                 outputs=[("result", TaskOutput("add", path=("z",)))], takes=("a", "c"))  # fmt: skip
+    other = body(outputs=[("result", ParameterValue("c"))], takes=("c",))
+    predicate = Predicate("<", (TaskOutput("first", path=("x",)), Constant(3)))
+    arguments = (("a", TaskOutput("first", path=("y",))), ("c", Constant(5)))
+    branch = Branch("when", (Arm(predicate, taken), Arm(None, other)), arguments, where="calc.py:3")
+    return graph(call("first", TOTAL, ParameterValue("p")), branch, parameters=[parameter("p", "int", 1)], **more)
+
+
+def test_parts_and_constants_that_a_branch_is_given_are_made_by_tasks() -> None:
+    spec, _ = documents(branching())
+    given = spec["root"]["dag"]["tasks"]["when"]["inputs"]["parameters"]
+    assert {name: source["taskOutputParameter"]["producerTask"] for name, source in given.items()} == {
+        "a": "when-argument", "c": "when-argument-2", "chosen": "when-choice",
+    }  # fmt: skip
+
+
+def test_many_tasks_in_and_around_a_branch_stay_within_the_limit_of_a_dag() -> None:
+    calls = [call(f"add-{number}", ADD, ParameterValue("x"), number) for number in range(250)]
+    arm = body(*calls, takes=("x",))
+    predicate = Predicate("true", (TaskOutput("base"),))
+    branch = Branch("when", (Arm(predicate, arm),), (("x", TaskOutput("base")),))
+    around = [call(f"total-{number}", TOTAL, TaskOutput("base")) for number in range(250)]
+    base = call("base", ADD, 1, 2)
+    spec, _ = documents(graph(base, *around[:125], branch, *around[125:], result=TaskOutput("base")))
+    dags = [spec["root"], *(item for item in spec["components"].values() if "dag" in item)]
+    assert max(len(item["dag"]["tasks"]) for item in dags) <= DAG_TASKS
+    assert compiled(graph(base, branch, result=TaskOutput("base"))).tasks == 252
+
+
+def looping(items: Any, **more: Any) -> Graph:
+    inside = body(call("total", TOTAL, ParameterValue("item")), outputs=[("result", TaskOutput("total"))],
+                  takes=("item",))  # fmt: skip
+    loop = Loop("each", items, "item", inside, parallelism=more.pop("parallelism", None), where="calc.py:4")
+    return graph(loop, call("add", ADD, TaskOutput("each", path=(0,)), 1), **more)
+
+
+def test_a_loop_is_an_iterator_over_a_list_of_handles() -> None:
+    spec, _ = documents(looping(Constant([1, 2]), parallelism=3))
+    task = spec["root"]["dag"]["tasks"]["each"]
+    assert task["parameterIterator"] == {"items": {"inputParameter": "items"}, "itemInput": "item"}
+    assert task["iteratorPolicy"] == {"parallelismLimit": 3}
+    component = spec["components"][task["componentRef"]["name"]]
+    assert component["inputDefinitions"]["parameters"] == {
+        "item": {"parameterType": "STRING"}, "items": {"parameterType": "LIST"},
+    }  # fmt: skip
+    assert component["outputDefinitions"]["parameters"] == {"result": {"parameterType": "LIST"}}
+    assert spec["components"]["comp-spread"]["outputDefinitions"]["parameters"]["result"] == {"parameterType": "LIST"}
+    assert spec["components"]["comp-collected"]["inputDefinitions"]["parameters"]["values"] == {"parameterType": "LIST"}
+
+
+def test_a_loop_without_a_limit_has_no_iterator_policy() -> None:
+    spec, _ = documents(looping(Constant([1, 2])))
+    assert "iteratorPolicy" not in spec["root"]["dag"]["tasks"]["each"]
+
+
+def test_what_a_loop_collects_comes_from_a_container(tmp_path: Path) -> None:
+    """Not from a DAG in its body: each output's task has an executor."""
+    for workflow in (flows.mixed, flows.loops):
+        spec = next(yaml.safe_load_all(compile(workflow, tmp_path / "pipeline.yaml").text))
+        rounds = [
+            item for item in spec["components"].values()
+            if "dag" in item and "'LIST'" in str(item.get("outputDefinitions"))
+        ]  # fmt: skip
+        assert rounds
+        for item in rounds:
+            for output in item["dag"]["outputs"]["parameters"].values():
+                producer = item["dag"]["tasks"][output["valueFromParameter"]["producerSubtask"]]
+                assert "executorLabel" in spec["components"][producer["componentRef"]["name"]]
+
+
+def test_items_of_a_parameter_arrive_by_their_annotation(tmp_path: Path) -> None:
+    """KFP makes 2.0 a 2; the items are floats again."""
+
+    @Workflow
+    def flow(xs: list[float]) -> Any:
+        with each(xs) as x:
+            with when(x > 0):
+                flows.double(1)
+            kept = flows.no_list(x)
+        return collect(kept)
+
+    values = run_by_hand(flow, tmp_path).run({"xs": [1.5, 2]})
+    assert (values, [type(value) for value in values]) == ([1.5, 2.0], [float, float])
+
+
+def test_no_list_fails_in_the_task_before_the_loop(tmp_path: Path) -> None:
+    @Workflow
+    def flow(x: int = 1) -> None:
+        with each(flows.no_list(x)) as item:
+            flows.double(item)
+
+    with pytest.raises(TaskFailed, match=r"each-filled ended with 3: (.|\n)*it loops over a list, but was given 1"):
+        run_by_hand(flow, tmp_path).run({"x": 1})
+
+
+def test_this_machine_refuses_a_file_with_branches(tmp_path: Path) -> None:
+    """One message, which says how to run the workflow here."""
+    text = compile(flows.three_ways, tmp_path / "pipeline.yaml").text
+    message = r"has triggerPolicy: .*run the workflow itself: grandpa run FILE.py"
+    with pytest.raises(LoadError, match=message):
+        run_pipeline_yaml(text, root=tmp_path)
+    with pytest.raises(LoadError, match=r"has parameterIterator: .*run the workflow itself: grandpa run FILE.py"):
+        run_pipeline_yaml(compiled(looping(Constant([1]))).text, root=tmp_path)
+
+
+def test_no_dag_is_empty() -> None:
+    """An arm without tasks is left out; where nothing has tasks, one does nothing."""
+    yes = Predicate("true", (ParameterValue("flag"),))
+    busy, idle = body(call("total", TOTAL, 1)), body()
+    for arms, expected in (((busy, idle), ["arm-0"]), ((idle, busy), ["arm-1"]), ((idle, idle), ["arm-0"])):
+        branch = Branch("when", (Arm(yes, arms[0]), Arm(None, arms[1])))
+        loop = Loop("each", ParameterValue("p"), "item", body(takes=("item",)))
+        of = graph(branch, loop, result=Constant(1), parameters=[parameter("p", "list"), parameter("flag", "bool")])
+        spec, _ = documents(of)
+        assert list(spec["components"]["comp-when"]["dag"]["tasks"]) == expected
+        assert all(item["dag"]["tasks"] for item in spec["components"].values() if "dag" in item)
+
+
+# --- lists of handles ------------------------------------------------------------------------------
+
+
+def test_a_list_is_spread_into_handles_and_collected_again() -> None:
+    store = MemoryStore()
+    value = [1, "x", {"a": None}, "long " * 1000]
+    text = spread_handles([to_handle(value, store)], store)
+    assert [from_handle(item, store) for item in json.loads(text)] == value
+    assert from_handle(collected_handles([text], store), store) == value
+
+
+def test_a_list_of_handles_is_spread_unread() -> None:
+    store = MemoryStore()
+    key = "@" + "A" * 43  # nothing lies there
+    assert json.loads(spread_handles([write_handles([key, "5"], store)], store)) == [key, "5"]
+
+
+def test_many_items_are_stored_so_that_their_handles_fit_one_argument() -> None:
+    store = MemoryStore()
+    value = ["x" * 500 + str(number) for number in range(1000)]
+    for handle in (to_handle(value, store), write_handles([json.dumps(item) for item in value], store)):
+        text = spread_handles([handle], store)
+        assert len(text) < INPUTS_LIMIT_BYTES
+        assert [from_handle(item, store) for item in json.loads(text)] == value
+
+
+def test_too_many_items_are_told() -> None:
+    store = MemoryStore()
+    with pytest.raises(TaskError, match=r"the loop goes over 50,000 items.*loop over parts of the list"):
+        spread_handles([to_handle(list(range(50_000)), store)], store)
+
+
+@pytest.mark.parametrize("value", ["text", {"a": 1}, 5, None])
+def test_what_is_no_list_is_told(value: Any) -> None:
+    with pytest.raises(TaskError, match="it loops over a list, but was given"):
+        filled_handle([json.dumps(value)], MemoryStore())
+
+
+def test_an_empty_list_is_known() -> None:
+    assert [filled_handle([text], MemoryStore()) for text in ("[]", "[1]")] == ["0", "1"]
