@@ -163,6 +163,21 @@ def test_short_runs_in_a_row_leave_nothing() -> None:
     assert resident_mib() - memory < 30
 
 
+def test_a_worker_that_ended_with_its_run_is_replaced_in_the_next() -> None:
+    """The run has read the end of what it printed by then, and not its death."""
+    crew = new_crew(1)
+    try:
+        assert run(process_flows.inner, {"n": 1}, processes=crew, record=False).value == 3
+        (hand,) = crew.hands
+        hand.kill()
+        hand.process.wait()
+        hand.prints.read()
+        assert not hand.prints.is_open
+        assert run(process_flows.inner, {"n": 2}, processes=crew, record=False).value == 4
+    finally:
+        crew.close()
+
+
 def test_a_parser_that_is_dropped_ends_its_workers() -> None:
     """Without close."""
     parser = TemplateParser(process_count=2, record=False)

@@ -188,7 +188,8 @@ class Conductor:
         known = self._selector.get_map().get(hand)
         if known is None:
             self._selector.register(hand, wanted, hand)
-            self._selector.register(hand.prints.ours, selectors.EVENT_READ, hand)
+            if hand.prints.is_open:  # not of a worker that ended since the last run
+                self._selector.register(hand.prints.ours, selectors.EVENT_READ, hand)
         elif known.events != wanted:
             self._selector.modify(hand, wanted, hand)
 
