@@ -125,9 +125,19 @@ class Schedule:
         return len(self._ready)
 
     def followers(self, task: int) -> Sequence[int]:
-        """The tasks that wait for it, before they begin."""
-        found = self._followers[task]
-        return [follower for follower in found if follower not in self._grown] if self._grown else found
+        """The tasks that wait for it, before they begin: not those given out behind it, which are where they are
+        also while it is made once more, since what it had made was lost.
+
+        >>> schedule = Schedule([(), (0,), (0,)])
+        >>> schedule.take(), schedule.reserve(1), schedule.followers(0)
+        (0, None, [2])
+        """
+        missing, reserved, grown = self._missing, self._reserved, self._grown
+        return [
+            follower
+            for follower in self._followers[task]
+            if missing[follower] > 0 and follower not in reserved and follower not in grown
+        ]
 
     def missing(self, task: int) -> int:
         """For how many running or waiting tasks it waits; 0 or less for one that is ready, runs or is lost."""
@@ -153,6 +163,9 @@ class Schedule:
         """A running task succeeded; returns the tasks that waited for it alone, which are ready now."""
         self.running -= 1
         missing, grown = self._missing, self._grown
+        if task in self._reserved:  # ended before what it ran behind, whose outputs are still being saved, or were lost
+            self._reserved.discard(task)
+            missing[task] = -1
         ready: list[int] = []
         for follower in self._followers[task]:
             missing[follower] -= 1
@@ -262,6 +275,8 @@ class Schedule:
         >>> schedule.take(), schedule.add(0, [()], [0], left=1), schedule.take(), schedule.put_back(0), schedule.take()
         (0, [1], 0, None, 0)
         """
+        if self.is_lost(task) and task not in self._grown:
+            return  # what it was given out behind has failed for good meanwhile, so that it counts no more
         self.running -= 1
         self._reserved.discard(task)
         if task in self._grown:

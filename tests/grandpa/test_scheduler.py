@@ -205,6 +205,51 @@ def test_a_task_lost_while_it_is_ready_to_go_on_is_never_taken() -> None:
     assert schedule.take() is None
 
 
+def behind(count: int = 1) -> Schedule:
+    """A task that runs, and others given out behind it."""
+    schedule = Schedule([(), *[(0,)] * count])
+    assert schedule.take() == 0
+    for task in range(1, count + 1):
+        schedule.reserve(task)
+    return schedule
+
+
+def test_a_task_given_out_behind_another_is_given_out_once() -> None:
+    """It pauses for its next attempt, and what it ran behind begins once more: it is not its follower again."""
+    schedule = behind()
+    schedule.put_back(0)
+    assert (schedule.take(), schedule.followers(0)) == (0, [])
+    assert schedule.finish(0) == []
+    schedule.put_back(1)
+    assert (schedule.take(), schedule.take(), schedule.running) == (1, None, 1)
+
+
+def test_a_task_that_ended_before_what_it_ran_behind_does_not_run_again() -> None:
+    """What the first one made was lost, and it runs once more."""
+    schedule = behind()
+    assert schedule.finish(1) == []
+    schedule.put_back(0)
+    assert (schedule.take(), schedule.followers(0)) == (0, [])
+    assert schedule.finish(0) == []
+    assert (schedule.take(), schedule.running) == (None, 0)
+
+
+def test_what_has_ended_is_not_lost_with_what_it_ran_behind() -> None:
+    """Which fails for good when it is to make its output once more."""
+    schedule = behind(2)
+    schedule.finish(1)
+    assert schedule.fail(0) == [2]
+    assert schedule.running == 0
+
+
+def test_a_task_that_was_lost_while_it_paused_is_not_put_back() -> None:
+    """It counts as running no more."""
+    schedule = behind()
+    assert schedule.fail(0) == [1]
+    schedule.put_back(1)
+    assert (schedule.take(), schedule.running) == (None, 0)
+
+
 def test_adding_is_linear() -> None:
     """A hundred thousand tasks, one below the other."""
     schedule = Schedule([()])

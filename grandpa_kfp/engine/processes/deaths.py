@@ -96,6 +96,8 @@ class Deaths:
 
     def _killed(self, task: int, hand: Hand, how: str) -> None:
         growing = self._state.growing.get(task)
+        if growing is None and self._state.schedule.is_lost(task):
+            return  # what it ran behind died with the same worker, for good
         if growing is not None and growing.deaths < _MOST_DEATHS:  # what it does by now are no user's effects
             growing.deaths += 1
             self._state.schedule.put_back(task)
