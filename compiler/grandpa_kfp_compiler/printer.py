@@ -8,8 +8,8 @@ r"""A graph as readable text: `grandpa graph`, `--print-after`, the golden tests
     signature  = "(" as in Python, "=..." for a default ")" [ " -> " TYPE ]
     instance   = "&" ID " = " KEY arguments [ where ]
     task       = "%" ID " = " ( KEY | "&" ID "." METHOD ) arguments [ options ] [ after ] [ where ]
-    group      = "group %" ID "(" [ NAME "=" value { ", " NAME "=" value } ] ")" [ after ] [ where ]
-                 its body: "  " "takes (" parameter ... ")", then instances, operations, return
+    group      = [ "fused " ] "group %" ID "(" [ NAME "=" value { ", " NAME "=" value } ] ")" [ options ] [ after ]
+                 [ where ]; its body: "  " "takes (" parameter ... ")", then instances, operations, return
     branch     = "branch %" ID "(" [ NAME "=" value { ", " NAME "=" value } ] ")" [ after ] [ where ]
                  { "  " ( "when " predicate | "otherwise" ), below it a body as of a group }
     loop       = "loop %" ID "(" [ NAME "=" value { ", " NAME "=" value } ] ")" " over " value " as " NAME
@@ -105,6 +105,9 @@ def _nested(operation: Group | Branch | Loop) -> Iterator[str]:
     given = ", ".join(f"{_id(name)}={value_text(value)}" for name, value in operation.arguments)
     kind = type(operation).__name__.lower()
     over = ""
+    if isinstance(operation, Group):
+        kind = "fused group" if operation.fused else kind
+        over = _options(operation.options)
     if isinstance(operation, Loop):
         at_once = "" if operation.parallelism is None else f" [parallelism={operation.parallelism}]"
         over = f" over {value_text(operation.items)} as {_id(operation.item)}{at_once}"

@@ -136,6 +136,7 @@ def everything() -> Graph:
             ),
             Call("part/b", SCALE, (structure,), (), Options(), ("stats",), ("part",), "calc.py:9", "s", "__call__"),
             Group("g", inner, (("p", TaskOutput("stats", "std")),), ("part/b",), "calc.py:11"),
+            Group("step", inner, (("p", TaskOutput("stats", "std")),), (), "calc.py:11", True, Options(cpu="2")),
             Branch(
                 "when",
                 (Arm(TESTS, inner), Arm(None, Graph("", outputs=(("out", Constant(None)),)))),

@@ -14,6 +14,7 @@ from grandpa_kfp_compiler.graph import (
     Graph,
     Group,
     Loop,
+    Options,
     Parameter,
     ParameterValue,
     Predicate,
@@ -51,6 +52,13 @@ def test_groups_are_indented_with_their_parameters_and_results() -> None:
         '  return %"part 1".out',
     ]
     assert format_graph(loads(dumps(graph))) == format_graph(graph)
+
+
+def test_a_fused_group_says_so_with_its_options() -> None:
+    """It is one container, which the options are for."""
+    body = Graph("inner", operations=(Call("b", NODE),))
+    graph = Graph("flow", operations=(Group("step", body, (), (), "calc.py:9", True, Options(cpu="2")),))
+    assert format_graph(graph).splitlines()[2] == "  fused group %step() [cpu='2']  # calc.py:9"
 
 
 def test_branches_and_loops_are_indented_with_what_they_decide_by() -> None:

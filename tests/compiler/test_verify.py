@@ -354,6 +354,19 @@ def test_groups_are_verified_inside_and_out() -> None:
     ]
 
 
+def test_options_of_a_group_are_those_of_a_fused_one() -> None:
+    """A group that is no container has none, and a fused one's are checked as a task's are."""
+    body = Graph("inner", operations=(task("in", SUBTRACT, Constant(1), Constant(2)),))
+    assert faults(
+        Group("g", body, options=Options(cpu="2"), where="calc.py:7"),
+        Group("h", body, fused=True, options=Options(timeout_s=0), where="calc.py:8"),
+        Group("i", body, fused=True, options=Options(cpu="2")),
+    ) == [
+        "g (calc.py:7): it is a group that is not fused, so it has no container for options",
+        "h (calc.py:8): the option timeout_s must be a number of seconds above 0, but is 0",
+    ]
+
+
 def test_verifying_is_linear_in_tasks() -> None:
     """Ten times the tasks take ten times as long, not a hundred."""
     few, many = (min(_seconds_of(_chain_of(count)) for _ in range(3)) for count in (1_000, 10_000))

@@ -272,8 +272,10 @@ def _operation(value: Json, nodes: Nodes) -> Operation:
             fields.get("arguments", _named_values, ()),
             fields.get("after", texts, ()),
             fields.get("where", text, ""),
+            fields.get("fused", flag, False),
+            fields.get("options", _options, NO_OPTIONS),
         )
-        fields.end("id", "body", "arguments", "after", "where")
+        fields.end("id", "body", "arguments", "after", "where", "fused", "options")
         return group
     call = Call(
         fields.need("id", text),

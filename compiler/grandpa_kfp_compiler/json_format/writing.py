@@ -141,6 +141,8 @@ def _inside(operation: Group | Branch | Loop, nodes: dict[str, PythonNode]) -> F
     data: Fields = {}
     if isinstance(operation, Loop):
         data = {"items": _value(operation.items), "item": operation.item, **_set(parallelism=operation.parallelism)}
+    if isinstance(operation, Group):
+        data = _set(fused=operation.fused, options=_options(operation.options))
     return {**data, "body": _graph(operation.body, nodes)}
 
 

@@ -1,5 +1,6 @@
 """The options of a task: one table, used wherever one is read, checked, written or merged.
 
+    values.py     Options, a value of each option
     table.py      RULES: option -> Rule
     rules.py      what a rule is; numbers, amounts, texts
     volumes.py    placement.py    messages.py    the structured ones

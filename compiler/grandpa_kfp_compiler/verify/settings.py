@@ -12,7 +12,7 @@ from grandpa_kfp_runtime.errors import ParameterError
 from grandpa_kfp_runtime.parameters import UnknownClass, convert, kfp_type, no_class, to_json
 
 from ..executor_config import conflicts
-from ..graph import HANDLE, NO_OPTIONS, Call, Constant, Graph, Json, Options, Parameter
+from ..graph import HANDLE, NO_OPTIONS, Call, Constant, Graph, Group, Json, Options, Parameter
 from ..options import RULES
 from .faults import Fault, place_of, place_of_graph
 
@@ -25,16 +25,19 @@ def setting_faults(graph: Graph) -> list[Fault]:
     faults: list[Fault] = []
     right: dict[int, Options] = {}  # by identity: tasks share their options; the values keep the ids alive
     told: set[tuple[str, str]] = set()
-    for call in graph.operations:
-        if not isinstance(call, Call) or call.options is NO_OPTIONS or id(call.options) in right:
+    for item in graph.operations:
+        if not isinstance(item, Call | Group) or item.options is NO_OPTIONS or id(item.options) in right:
             continue
-        wrong = option_mistakes(call.options)
+        wrong = option_mistakes(item.options)
         if not wrong:
-            right[id(call.options)] = call.options
+            right[id(item.options)] = item.options
+        if isinstance(item, Group) and not item.fused:
+            faults.append(Fault(place_of(item), "it is a group that is not fused, so it has no container for options"))
+        whose = item.node.key if isinstance(item, Call) else item.id
         for message in wrong:
-            if (call.node.key, message) not in told:
-                told.add((call.node.key, message))
-                faults.append(Fault(place_of(call), message))
+            if (whose, message) not in told:
+                told.add((whose, message))
+                faults.append(Fault(place_of(item), message))
     for parameter in graph.parameters:
         for message in parameter_mistakes(parameter):
             faults.append(Fault(place_of_graph(graph), f"parameter {parameter.name}: {message}"))
