@@ -1,66 +1,97 @@
-"""Runs a compiled pipeline as Kubeflow Pipelines does, one task after the other: conditions, iterators, joined outputs.
+"""Runs a compiled pipeline as Kubeflow Pipelines does, one task after the other: conditions, iterators, joined outputs,
+exit handlers.
 
-Each container is a process of this machine. What Kubeflow does about skipped tasks, LISTs and
-selectors is written down here once, from its own source, to hold the lowering to it.
+Each container is a process of this machine. What Kubeflow does about skipped and failed tasks, LISTs and selectors is
+written down here once, from its own source, to hold the lowering to it.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from warm_processes import WarmProcesses
 
 from grandpa_kfp_runtime.contract import EXECUTOR_INPUT
 from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.values.handles import from_handle
 
 _CONDITION = re.compile(r"inputs\.parameter_values\['([^']+)'\] == '([^']*)'")
+_ALWAYS = "ALL_UPSTREAM_TASKS_COMPLETED"
+
+WARM = WarmProcesses()
+atexit.register(WARM.close)
 
 
 class TaskFailed(Exception):
     """A container has ended with another exit code than 0."""
 
 
+@dataclass(frozen=True)
+class Lost:
+    """In place of the outputs of a task that has none. failed: how it, or a task in it, did; None for a skipped one."""
+
+    failed: TaskFailed | None = None
+
+
+Outputs = dict[str, Any]
+
+
 @dataclass
 class Cluster:
-    """folder: for the store and outputs. ran: tasks that have run as containers, by their ways; skipped: those whose
-    condition did not hold, or that wait for one of them."""
+    """folder: for outputs. store: where values go. ran: tasks that have run as containers, by their ways, failed ones
+    too; skipped: those whose condition did not hold, or that wait for a task that has no outputs."""
 
     spec: dict[str, Any]
     folder: Path
+    store: Path
     ran: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
     def run(self, parameters: Mapping[str, Any]) -> Any:
-        """The value of the pipeline's result."""
+        """The value of the pipeline's result. Raises TaskFailed when all that can run has run."""
         declared = self.spec["root"].get("inputDefinitions", {}).get("parameters", {})
         given = {name: item["defaultValue"] for name, item in declared.items() if "defaultValue" in item}
         outputs = self._dag("", self.spec["root"], {**given, **parameters})
-        return from_handle(outputs["result"], FileStore(self.folder / "store"))
+        return from_handle(outputs["result"], FileStore(self.store)) if "result" in outputs else None
 
-    def _dag(self, way: str, component: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def _dag(self, way: str, component: Any, parameters: Mapping[str, Any]) -> Outputs:
         declared = component.get("inputDefinitions", {}).get("parameters", {})
         assert set(declared) <= set(parameters), "every parameter is bound"
-        made: dict[str, dict[str, Any] | None] = {}
+        made: dict[str, Outputs | Lost] = {}
         waiting = dict(component["dag"]["tasks"])
         while waiting:
             key = next(key for key, task in waiting.items() if made.keys() >= set(task.get("dependentTasks", ())))
-            task = waiting.pop(key)
-            lost = any(made[before] is None for before in task.get("dependentTasks", ()))
-            made[key] = None if lost else self._task(f"{way}{key}", task, parameters, made)
-            if made[key] is None:
-                self.skipped.append(f"{way}{key}")
+            made[key] = self._node(f"{way}{key}", waiting.pop(key), parameters, made)
+        for one in made.values():
+            if isinstance(one, Lost) and one.failed is not None:
+                raise one.failed
         return _outputs(component, made)
 
-    def _task(self, way: str, task: Any, around: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _node(self, way: str, task: Any, around: Mapping[str, Any], made: Mapping[str, Any]) -> Outputs | Lost:
+        """What Argo makes of a task once all that it waits for has ended."""
+        before = [made[key] for key in task.get("dependentTasks", ())]
+        if task.get("triggerPolicy", {}).get("strategy") == _ALWAYS:
+            assert len(before) == 1, "an exit handler is a hook of one task"
+            ready = not isinstance(before[0], Lost) or before[0].failed is not None
+        else:
+            ready = not any(isinstance(one, Lost) for one in before)
+        try:
+            outputs = self._task(way, task, around, made) if ready else None
+        except TaskFailed as failed:
+            return Lost(failed)
+        if outputs is None:
+            self.skipped.append(way)
+            return Lost()
+        return outputs
+
+    def _task(self, way: str, task: Any, around: Mapping[str, Any], made: Mapping[str, Any]) -> Outputs | None:
         inputs = {}
         for name, source in task.get("inputs", {}).get("parameters", {}).items():
             if "taskOutputParameter" in source:
@@ -71,7 +102,7 @@ class Cluster:
                 inputs[name] = around[source["componentInputParameter"]]
             else:
                 inputs[name] = source["runtimeValue"]["constant"]
-        if "triggerPolicy" in task:
+        if "condition" in task.get("triggerPolicy", {}):
             match = _CONDITION.fullmatch(task["triggerPolicy"]["condition"])
             assert match is not None
             if inputs[match[1]] != match[2]:
@@ -90,14 +121,14 @@ class Cluster:
         assert all(item["parameterType"] == "LIST" for item in names.values())
         return {name: [one[name] for one in rounds] for name in names}
 
-    def _component(self, way: str, component: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def _component(self, way: str, component: Any, inputs: Mapping[str, Any]) -> Outputs:
         for name, item in component.get("inputDefinitions", {}).get("parameters", {}).items():
             assert isinstance(inputs[name], list) == (item["parameterType"] == "LIST"), (way, name, inputs[name])
         if "dag" in component:
             return self._dag(f"{way}/", component, inputs)
         return self._container(way, component, inputs)
 
-    def _container(self, way: str, component: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def _container(self, way: str, component: Any, inputs: Mapping[str, Any]) -> Outputs:
         self.ran.append(way)
         container = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
         folder = self.folder / "outputs" / str(len(self.ran))
@@ -111,25 +142,16 @@ class Cluster:
             },
         }
         env = {item["name"]: item["value"] for item in container["env"]}
-        env |= {"GRANDPA_STORE": str(self.folder / "store"), "GRANDPA_TASK_NAME": way}
+        env |= {"GRANDPA_STORE": str(self.store), "GRANDPA_TASK_NAME": way}
         args = [json.dumps(executor_input) if arg == EXECUTOR_INPUT else arg for arg in container["args"]]
-        command = [sys.executable, "-m", "grandpa_kfp_runtime", *args]
-        ended = subprocess.run(
-            command,
-            env={**os.environ, **env},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        if ended.returncode:
-            raise TaskFailed(f"{way} ended with {ended.returncode}: {ended.stderr}")
+        ended = WARM.run(args, env, folder)
+        if ended.code:
+            raise TaskFailed(f"{way} ended with {ended.code}: {ended.text}")
         texts = {name: (folder / name).read_text("utf-8") for name in types}
         return {name: text if types[name] == "STRING" else json.loads(text) for name, text in texts.items()}
 
 
-def _outputs(component: Any, made: Mapping[str, dict[str, Any] | None]) -> dict[str, Any]:
+def _outputs(component: Any, made: Mapping[str, Outputs | Lost]) -> Outputs:
     """Of a DAG; of several selectors the first whose task has run."""
     found = {}
     for name, of in component["dag"].get("outputs", {}).get("parameters", {}).items():
@@ -137,14 +159,13 @@ def _outputs(component: Any, made: Mapping[str, dict[str, Any] | None]) -> dict[
             selectors = [of["valueFromParameter"]]
         else:
             selectors = of["valueFromOneof"]["parameterSelectors"]
-        ran = [one for one in selectors if made[one["producerSubtask"]] is not None]
-        assert len(ran) == 1, f"{name} comes from one task that has run, not from {len(ran)}"
-        values = made[ran[0]["producerSubtask"]]
-        assert values is not None
-        found[name] = values[ran[0]["outputParameterKey"]]
+        ran = [(made[one["producerSubtask"]], one["outputParameterKey"]) for one in selectors]
+        values = [outputs[key] for outputs, key in ran if not isinstance(outputs, Lost)]
+        assert len(values) == 1, f"{name} comes from one task that has run, not from {len(values)}"
+        found[name] = values[0]
     return found
 
 
-def cluster(text: str, folder: Path) -> Cluster:
-    """The first document is the pipeline."""
-    return Cluster(next(yaml.safe_load_all(text)), folder)
+def cluster(text: str, folder: Path, store: Path | None = None) -> Cluster:
+    """The first document is the pipeline. store: by default below the folder."""
+    return Cluster(next(yaml.safe_load_all(text)), folder, store or folder / "store")
