@@ -15,8 +15,10 @@ from typing import Any, TypeAlias
 from grandpa_kfp_runtime.contract import RESULT
 from grandpa_kfp_runtime.typespec import ANY, Json, TypeSpec
 
+from .containers import ContainerNode, Port
 from .control import Arm, Branch, Loop, Predicate
 from .options.values import NO_OPTIONS, OPTION_NAMES, Options
+from .signature import UNKNOWN, NodeParameter, Signature
 
 
 class _Missing(enum.Enum):
@@ -86,27 +88,6 @@ Value: TypeAlias = "Constant | TaskOutput | ParameterValue | InstanceValue | Fil
 
 
 @dataclass(frozen=True, slots=True)
-class NodeParameter:
-    """One parameter of a node's signature; `kind` is inspect's name in lower case (`keyword_only`)."""
-
-    name: str
-    kind: str = "positional_or_keyword"
-    type: TypeSpec = ANY
-    has_default: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """The parameters of one callable and the type of what it returns."""
-
-    parameters: tuple[NodeParameter, ...] = ()
-    returns: TypeSpec = ANY
-
-
-_UNKNOWN = Signature()
-
-
-@dataclass(frozen=True, slots=True)
 class PythonNode:
     """A function or class that tasks call.
 
@@ -132,7 +113,10 @@ class PythonNode:
         for name, signature in self.signatures:
             if name == method:
                 return signature
-        return _UNKNOWN
+        return UNKNOWN
+
+
+Node: TypeAlias = "PythonNode | ContainerNode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +142,7 @@ class Call:
     """
 
     id: str
-    node: PythonNode
+    node: Node
     args: tuple[Value, ...] = ()
     kwargs: tuple[tuple[str, Value], ...] = ()
     options: Options = NO_OPTIONS
@@ -233,17 +217,22 @@ class Graph:
     callbacks: tuple[Any, ...] = field(default=(), compare=False)
 
     def nodes(self) -> dict[str, PythonNode]:
-        """Every distinct node by key, instances' classes included, in order of first use."""
+        """Every distinct Python node by key, instances' classes included, in order of first use."""
         found: dict[str, PythonNode] = {}
         for instance in self.instances:
             found.setdefault(instance.node.key, instance.node)
         for operation in self.operations:
-            if isinstance(operation, Call):
+            if isinstance(operation, Call) and isinstance(operation.node, PythonNode):
                 found.setdefault(operation.node.key, operation.node)
             for body in bodies_of(operation):
                 for key, node in body.nodes().items():
                     found.setdefault(key, node)
         return found
+
+    def containers(self) -> dict[str, ContainerNode]:
+        """Every distinct node that is a container, by key, in order of first use."""
+        nodes = [call.node for call in self.calls() if isinstance(call.node, ContainerNode)]
+        return {node.key: node for node in nodes}
 
     def calls(self) -> Iterator[Call]:
         """Every call, those in nested graphs included."""
@@ -254,12 +243,12 @@ class Graph:
                 yield from body.calls()
 
     def with_nodes(self, nodes: dict[str, PythonNode]) -> Graph:
-        """The same graph with its nodes replaced by key."""
+        """The same graph with its Python nodes replaced by key."""
         return replace(
             self,
             instances=tuple(replace(item, node=nodes[item.node.key]) for item in self.instances),
             operations=tuple(
-                replace(item, node=nodes[item.node.key])
+                (replace(item, node=nodes[item.node.key]) if isinstance(item.node, PythonNode) else item)
                 if isinstance(item, Call)
                 else with_bodies(item, [body.with_nodes(nodes) for body in bodies_of(item)])
                 for item in self.operations
@@ -360,8 +349,8 @@ def dependencies(graph: Graph) -> dict[str, tuple[str, ...]]:
 
 __all__ = [
     "ANY", "HANDLE", "MISSING", "NO_OPTIONS", "OPTION_NAMES", "RESULT",
-    "Arm", "Branch", "Call", "Code", "Constant", "Filled", "Graph", "Group", "Instance", "InstanceValue", "Json",
-    "Loop", "NodeParameter", "Operation", "Options", "Parameter", "ParameterValue", "Predicate", "PythonNode",
-    "Signature", "TaskOutput", "TypeSpec", "Value",
+    "Arm", "Branch", "Call", "Code", "Constant", "ContainerNode", "Filled", "Graph", "Group", "Instance",
+    "InstanceValue", "Json", "Loop", "Node", "NodeParameter", "Operation", "Options", "Parameter", "ParameterValue",
+    "Port", "Predicate", "PythonNode", "Signature", "TaskOutput", "TypeSpec", "Value",
     "bodies_of", "control_flow", "dependencies", "inputs_of", "leaves", "outputs_of", "values_of", "with_bodies",
 ]  # fmt: skip

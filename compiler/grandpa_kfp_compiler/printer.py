@@ -1,10 +1,12 @@
 r"""A graph as readable text: `grandpa graph`, `--print-after`, the golden tests of the passes.
 
     graph      = "workflow" NAME "(" [ parameter { ", " parameter } ] ")" [ " -> " TYPE ] [ where ]
-                 { "  " ( node | method | instance | task | group | branch | loop ) } [ "  " return ]
+                 { "  " ( node | method | container | instance | task | group | branch | loop ) } [ "  " return ]
     parameter  = NAME [ ": " TYPE ] [ " = " constant ]
     node       = ( "node" | "class" ) KEY signature [ " outputs " NAME { ", " NAME } ] [ where ]
     method     = "  def " NAME signature                        (below its class)
+    container  = "container " KEY "(" { NAME ": " KFP-TYPE [ " = ..." ] } ") -> (" { NAME ": " KFP-TYPE } ") image " IMAGE
+                 [ where ]
     signature  = "(" as in Python, "=..." for a default ")" [ " -> " TYPE ]
     instance   = "&" ID " = " KEY arguments [ where ]
     task       = "%" ID " = " ( KEY | "&" ID "." METHOD ) arguments [ options ] [ after ] [ where ]
@@ -48,6 +50,7 @@ from .graph import (
     Branch,
     Call,
     Constant,
+    ContainerNode,
     Graph,
     Group,
     Instance,
@@ -86,6 +89,7 @@ def format_graph(graph: Graph) -> str:
     lines = [head]
     for node in graph.nodes().values():
         lines.extend(_node(node))
+    lines.extend(map(_container, graph.containers().values()))
     lines.extend(_body(graph))
     return "\n  ".join(lines)
 
@@ -224,6 +228,12 @@ def _node(node: PythonNode) -> Iterator[str]:
     yield f"{kind} {node.key}{_signature(own)}{outputs}{code}{_where(node.where)}"
     for method, signature in signatures.items():
         yield f"  def {method}{_signature(signature)}"
+
+
+def _container(node: ContainerNode) -> str:
+    returns = ", ".join(f"{port.name}: {port.type}" for port in node.gives)
+    taken = ", ".join(f"{port.name}: {port.type}{' = ...' if port.optional else ''}" for port in node.inputs)
+    return f"container {node.key}({taken}) -> ({returns}) image {node.image}{_where(node.where)}"
 
 
 def _signature(signature: Signature) -> str:

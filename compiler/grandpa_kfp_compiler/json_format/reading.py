@@ -37,6 +37,7 @@ from ..graph import (
     InstanceValue,
     Json,
     Loop,
+    Node,
     NodeParameter,
     Operation,
     Options,
@@ -50,10 +51,11 @@ from ..graph import (
     Value,
 )
 from ..options import RULES, Wrong
+from .containers import read_container
 from .fields import Broken, Fields, each, flag, mapping_of, pairs_of, text, texts, tuple_of, wrong
 from .writing import FORMAT, VERSION
 
-Nodes = dict[str, PythonNode]
+Nodes = dict[str, Node]
 
 KINDS = ("positional_only", "positional_or_keyword", "var_positional", "keyword_only", "var_keyword")
 
@@ -91,8 +93,8 @@ def _file(data: Json) -> Graph:
     fields = Fields(data)
     fields.need("format", text)
     fields.need("version", _version)
-    nodes: tuple[tuple[str, PythonNode], ...] = fields.get("nodes", mapping_of(_node), ())
-    known = {key: replace(node, key=key) for key, node in nodes}
+    nodes: tuple[tuple[str, Node], ...] = fields.get("nodes", mapping_of(_node), ())
+    known = {key: _keyed(key, node) for key, node in nodes}
     code = fields.get("code", _code, None)
     graph = fields.need("graph", lambda value: _graph(value, known, code))
     fields.end("format", "version", "graph", "nodes", "code")
@@ -125,9 +127,22 @@ def _base64(value: Json) -> bytes:
         raise Broken("must be base64") from None
 
 
-def _node(value: Json) -> PythonNode:
-    """A node still without its key, which stands in front of it."""
+def _keyed(key: str, node: Node) -> Node:
+    if isinstance(node, PythonNode):
+        return replace(node, key=key)
+    if node.key != key:
+        raise Broken(f'nodes: "{key}" is not the key of what stands there, which is "{node.key}"')
+    return node
+
+
+def _node(value: Json) -> Node:
+    """A Python node still without its key, which stands in front of it; a container's follows from what it is."""
     fields = Fields(value)
+    if "container" in fields:
+        container = fields.need("container", read_container)
+        where, description = fields.get("where", text, ""), fields.get("description", text, "")
+        fields.end("container", "where", "description")
+        return replace(container, where=where, description=description)
     node = PythonNode(
         "",
         fields.need("name", text),
@@ -224,7 +239,7 @@ def _instance(value: Json, nodes: Nodes) -> Instance:
     fields = Fields(value)
     instance = Instance(
         fields.need("id", text),
-        fields.need("node", lambda key: _node_of(key, nodes)),
+        fields.need("node", lambda key: _class_of(key, nodes)),
         fields.get("args", _values, ()),
         fields.get("kwargs", _named_values, ()),
         fields.get("where", text, ""),
@@ -233,10 +248,17 @@ def _instance(value: Json, nodes: Nodes) -> Instance:
     return instance
 
 
-def _node_of(key: Json, nodes: Nodes) -> PythonNode:
+def _node_of(key: Json, nodes: Nodes) -> Node:
     node = nodes.get(text(key))
     if node is None:
         raise Broken(f'"{key}" is not in the table of nodes')
+    return node
+
+
+def _class_of(key: Json, nodes: Nodes) -> PythonNode:
+    node = _node_of(key, nodes)
+    if not isinstance(node, PythonNode):
+        raise Broken(f'"{key}" is a container, and has no instances')
     return node
 
 

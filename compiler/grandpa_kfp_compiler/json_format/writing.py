@@ -18,12 +18,14 @@ from ..graph import (
     Call,
     Code,
     Constant,
+    ContainerNode,
     Graph,
     Group,
     Instance,
     InstanceValue,
     Json,
     Loop,
+    Node,
     NodeParameter,
     Operation,
     Options,
@@ -42,6 +44,7 @@ FORMAT = "grandpa-graph"
 VERSION = 1
 
 Fields = dict[str, Json]
+Nodes = dict[str, Node]
 
 
 def to_json(graph: Graph) -> Fields:
@@ -49,7 +52,7 @@ def to_json(graph: Graph) -> Fields:
 
     Raises CodecError for a constant that cannot be encoded, GraphError for two nodes of one key.
     """
-    nodes: dict[str, PythonNode] = {}
+    nodes: Nodes = {}
     data: Fields = {"format": FORMAT, "version": VERSION, "graph": _graph(graph, nodes)}
     data["nodes"] = {key: _node(nodes[key]) for key in sorted(nodes)}
     if graph.code is not None:
@@ -57,7 +60,7 @@ def to_json(graph: Graph) -> Fields:
     return data
 
 
-def _graph(graph: Graph, nodes: dict[str, PythonNode]) -> Fields:
+def _graph(graph: Graph, nodes: Nodes) -> Fields:
     data: Fields = {"name": graph.name, **_set(description=graph.description, where=graph.where)}
     if graph.returns != ANY:
         data["returns"] = graph.returns.to_json()
@@ -96,7 +99,7 @@ def _default(parameter: Parameter, default: Constant) -> Fields:
         return _constant(default)
 
 
-def _instance(instance: Instance, nodes: dict[str, PythonNode]) -> Fields:
+def _instance(instance: Instance, nodes: Nodes) -> Fields:
     return {
         "id": instance.id,
         "node": _key(instance.node, nodes),
@@ -105,7 +108,7 @@ def _instance(instance: Instance, nodes: dict[str, PythonNode]) -> Fields:
     }
 
 
-def _operation(operation: Operation, nodes: dict[str, PythonNode]) -> Fields:
+def _operation(operation: Operation, nodes: Nodes) -> Fields:
     if not isinstance(operation, Call):
         return {
             "id": operation.id,
@@ -126,7 +129,7 @@ def _operation(operation: Operation, nodes: dict[str, PythonNode]) -> Fields:
     }
 
 
-def _inside(operation: Group | Branch | Loop, nodes: dict[str, PythonNode]) -> Fields:
+def _inside(operation: Group | Branch | Loop, nodes: Nodes) -> Fields:
     """What makes it a group, a branch or a loop."""
     if isinstance(operation, Branch):
         return {
@@ -151,7 +154,7 @@ def _predicate(predicate: Predicate) -> Fields:
     return {"test": predicate.operator, "operands": operands}
 
 
-def _key(node: PythonNode, nodes: dict[str, PythonNode]) -> str:
+def _key(node: Node, nodes: Nodes) -> str:
     known = nodes.setdefault(node.key, node)
     if known is not node and known != node:
         raise GraphError([f"{node.where or node.name}: two different nodes are both known as {node.key}"])
@@ -200,7 +203,10 @@ def _constant(constant: Constant) -> Fields:
     return {"handle": handle} if handle.startswith("@") else {"json": json.loads(handle)}
 
 
-def _node(node: PythonNode) -> Fields:
+def _node(node: Node) -> Fields:
+    if isinstance(node, ContainerNode):
+        told = _set(where=node.where, description=node.description)
+        return {"container": node.to_json(), **told}
     data: Fields = {"name": node.name}
     if node.is_class:
         data["class"] = True

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from grandpa_kfp_runtime.contract import CONTRACT
 
-from ..graph import ANY, NO_OPTIONS, Call, Graph, NodeParameter, Options, PythonNode, Signature, TypeSpec
+from ..graph import ANY, NO_OPTIONS, Call, Graph, Node, NodeParameter, Options, PythonNode, Signature, TypeSpec
 
 _MODULE = "grandpa_kfp_runtime.builtins"
 _FINGERPRINT = f"builtin-{CONTRACT}"
@@ -45,19 +45,26 @@ SPREAD = _builtin("spread", NodeParameter("values"), returns=TypeSpec("list"))
 COLLECTED = _builtin("collected", NodeParameter("values"), returns=TypeSpec("list"))
 """What all rounds of a loop gave, which Kubeflow has as a LIST of handles, as one stored list of handles."""
 
+ROWS = _builtin("rows", NodeParameter("lists", "var_positional"), returns=TypeSpec("list"))
+"""What a map of several lists goes over: a list of the elements at each place."""
+
 ITEMS = _builtin("items", NodeParameter("stream"), returns=TypeSpec("list"))
 """The list of a generator's items, of which more than one task takes some."""
 
 
-def is_builtin(node: PythonNode) -> bool:
+def is_builtin(node: Node) -> bool:
     """Whether a pass added the task; its code is in the image, not in the zip."""
     return node.key.startswith(_MODULE)
 
 
 def options_like(graph: Graph, tasks: Iterable[str]) -> Options:
-    """Where a builtin must run to understand what these tasks made: as the first with an own image among them."""
+    """Where a builtin must run to understand what these tasks made: as the first with an own image among them.
+
+    What containers of other images make is for everybody to understand.
+    """
     wanted = set(tasks)
-    calls = [item for item in graph.operations if item.id in wanted and isinstance(item, Call)]
+    made = [item for item in graph.operations if item.id in wanted and isinstance(item, Call)]
+    calls = [call for call in made if isinstance(call.node, PythonNode)]
     own = [call for call in calls if call.options.image is not None or call.options.packages]
     return next((call.options.surroundings() for call in (*own, *calls)), NO_OPTIONS)
 

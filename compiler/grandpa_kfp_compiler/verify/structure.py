@@ -11,9 +11,9 @@ from ..graph import (
     Graph,
     Instance,
     InstanceValue,
+    Node,
     Operation,
     ParameterValue,
-    PythonNode,
     TaskOutput,
     Value,
     dependencies,
@@ -71,7 +71,7 @@ def _repeated_names(graph: Graph, what: str, names: Iterable[str]) -> Iterator[F
 
 
 def _nodes(graph: Graph) -> Iterator[Fault]:
-    known: dict[str, PythonNode] = {}
+    known: dict[str, Node] = {}
     told: set[str] = set()
     for item in (*graph.instances, *graph.operations):
         if not isinstance(item, Call | Instance):
