@@ -210,17 +210,19 @@ class Instance(Promise):
 
     def options(self, *, name: str | None = None, after: Any = None, **options: Any) -> Instance:
         """The same instance with options for the calls made through what is returned."""
+        return self._with(self._chosen.updated(f"the node {self._definition.name}", name, after, options))
+
+    def _with(self, chosen: CallOptions) -> Instance:
         made: Instance = object.__new__(Instance)
         for slot in ("_identity", "_definition", "_args", "_kwargs", "_where"):
             object.__setattr__(made, slot, getattr(self, slot))
-        object.__setattr__(
-            made, "_chosen", self._chosen.updated(f"the node {self._definition.name}", name, after, options)
-        )
+        object.__setattr__(made, "_chosen", chosen)
         return made
 
     @property
     def map(self) -> Any:
-        """`map(*lists, window=None)`: a call for each element, as of a function node, unless the class has its own."""
+        """`map(*lists, window=None, parallelism=None)`: a call for each element, as of a function node, unless the
+        class has its own."""
         if hasattr(self._definition.target, "map"):
             return self.__getattr__("map")
         return functools.partial(_map, self)
@@ -275,10 +277,10 @@ class Instance(Promise):
         return self
 
 
-def _map(instance: Instance, /, *lists: Any, window: int | None = None) -> Any:
+def _map(instance: Instance, /, *lists: Any, window: int | None = None, parallelism: int | None = None) -> Any:
     from .mapping import map_instance
 
-    return map_instance(instance, lists, window)
+    return map_instance(instance, lists, window, parallelism)
 
 
 def _call_method(instance: Instance, method: str, /, *args: Any, **kwargs: Any) -> Any:

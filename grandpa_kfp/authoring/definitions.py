@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from grandpa_kfp_compiler.graph import RESULT, Options, PythonNode, Signature
+from grandpa_kfp_compiler.graph import NO_OPTIONS, RESULT, Options, PythonNode, Signature
 from grandpa_kfp_runtime.errors import TraceError
 
 from .annotations import plain_signature, signature_of
@@ -106,6 +106,19 @@ class Definition:
             description=inspect.cleandoc(description) if isinstance(description, str) else "",
             target=self.target,
         )
+
+
+class BuiltinDefinition(Definition):
+    """A function of the runtime's own as what calls are recorded of: its node is the same in every graph."""
+
+    __slots__ = ("_node",)
+
+    def __init__(self, target: Any, node: PythonNode) -> None:
+        super().__init__(target, node.name, NO_OPTIONS, None, "", is_class=False)
+        self._node = node
+
+    def python_node(self, key: str) -> PythonNode:
+        return self._node
 
 
 def read_outputs(outputs: Any, *, of: str) -> tuple[str, ...] | None:

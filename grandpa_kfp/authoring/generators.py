@@ -11,7 +11,7 @@ import typing
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from typing import Any, ParamSpec, TypeVar, overload
 
-from grandpa_kfp_compiler.graph import NO_OPTIONS, Options, PythonNode
+from grandpa_kfp_compiler.graph import Options
 from grandpa_kfp_compiler.passes.builtins import ITEMS
 from grandpa_kfp_runtime.builtins import items
 from grandpa_kfp_runtime.errors import TraceError
@@ -20,7 +20,7 @@ from grandpa_kfp_runtime.prefetch import QUEUE_SIZE, Prefetch
 from .annotations import signature_of
 from .calls import DONE, FreeCall, note_takers
 from .classes import NO_CALL_OPTIONS, CallOptions, Instance
-from .definitions import Definition, name_of
+from .definitions import BuiltinDefinition, Definition, name_of
 from .nodes import FunctionNode
 from .options import check_name, read_options
 from .refs import Ref
@@ -32,16 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _Items(Definition):
-    """The node of the task that lists a generator's items: the same in every graph."""
-
-    __slots__ = ()
-
-    def python_node(self, key: str) -> PythonNode:
-        return ITEMS
-
-
-_ITEMS = _Items(items, ITEMS.name, NO_OPTIONS, None, "", is_class=False)
+_ITEMS = BuiltinDefinition(items, ITEMS)
 
 
 class GeneratorDefinition(Definition):

@@ -1,7 +1,8 @@
-"""`node.map(xs, ys)`: a call of the node for each element, recorded as one task that becomes them.
+"""`node.map(xs, ys)`: a call of the node for each element, recorded as one task that becomes them, or as a loop.
 
 The task's body is `map_over`. Run by an engine that makes tasks of what a body returns it gives a `Series`, which
-the engine pulls a few elements at a time; else it returns all the calls, which run in its place.
+the engine pulls a few elements at a time; else, as in a container, it returns all the calls, which run in its place.
+A workflow's map whose elements ask for a container each is recorded as a loop: `map_loops` says which.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from grandpa_kfp_runtime.values.trees import fill
 
 from .classes import CallOptions, Instance, call_instance
 from .definitions import Definition
+from .map_loops import is_loop, loop_over
 from .refs import Promise, Ref
 from .tracing import record
 from .where import here, told_as
@@ -32,31 +34,44 @@ if TYPE_CHECKING:
 _NO_LISTS = (str, bytes, bytearray, Mapping, Set)
 
 
-def map_node(node: FunctionNode[..., Any], lists: Sequence[Any], window: int | None) -> Ref[Any]:
+def map_node(
+    node: FunctionNode[..., Any], lists: Sequence[Any], window: int | None, parallelism: int | None
+) -> Ref[Any]:
     """Records a map of a function node. Raises TraceError for what cannot be mapped."""
     definition, chosen = node._definition, node._chosen
-    given = _checked(definition, "", lists, window, node._bound)
+    _check_limits(definition, window, parallelism)
+    given = _checked(definition, "", lists, node._bound)
+    if is_loop(chosen.options.over(definition.options), window, parallelism):
+        plain = type(node)(definition, CallOptions(chosen.options), node._bound, node._kind)
+        return loop_over(definition.name, plain, given, parallelism, chosen)
     found: _Map | None = node.__dict__.get("_map")
     if found is None:
         plain = type(node)(definition, CallOptions(chosen.options), node._bound, node._kind)
         found = _Map(definition, "", functools.partial(map_over, plain), chosen.options)
         node.__dict__["_map"] = found
-    return record(found, "", None, tuple(given), _named(window), CallOptions(name=chosen.name, after=chosen.after))
+    own = CallOptions(name=chosen.name, after=chosen.after)
+    return record(found, "", None, tuple(given), _named(window or parallelism), own)
 
 
-def map_instance(instance: Instance, lists: Sequence[Any], window: int | None) -> Ref[Any]:
+def map_instance(instance: Instance, lists: Sequence[Any], window: int | None, parallelism: int | None) -> Ref[Any]:
     """Records a map of an instance's first method. Raises TraceError for what cannot be mapped."""
     definition, chosen = instance._definition, instance._chosen
     methods = definition.methods()
     if not methods:
         raise TraceError(f"{here()}: the class {definition.name} has no method __call__, process or apply to map")
-    given = _checked(definition, methods[0], lists, window, ())
+    _check_limits(definition, window, parallelism)
+    given = _checked(definition, methods[0], lists, ())
+    if is_loop(chosen.options.over(definition.options), window, parallelism):
+        plain = instance._with(CallOptions(chosen.options))
+        return loop_over(
+            definition.name, lambda *row: call_instance(plain, methods[0], row, {}), given, parallelism, chosen
+        )
     target = functools.partial(map_over_object, definition.target, methods[0], CallOptions(chosen.options))
     found = _Map(definition, methods[0], target, chosen.options)
     args = [fill(skeleton, holes) for skeleton, holes in instance._args]
     kwargs = {name: fill(skeleton, holes) for name, (skeleton, holes) in instance._kwargs}
     own = CallOptions(name=chosen.name, after=chosen.after)
-    return record(found, "", None, (args, kwargs, *given), _named(window), own)
+    return record(found, "", None, (args, kwargs, *given), _named(window or parallelism), own)
 
 
 def map_over(call: Callable[..., Any], *lists: Any, window: int | None = None) -> Any:
@@ -74,7 +89,7 @@ def map_over_object(
 ) -> Any:  # fmt: skip
     """`map_over` for a class node: each element's task constructs its own object."""
     instance: Instance = cls(*init, **init_named)
-    object.__setattr__(instance, "_chosen", chosen)
+    instance = instance._with(chosen)
     return map_over(lambda *row: call_instance(instance, method, row, {}), *lists, window=window)
 
 
@@ -139,15 +154,23 @@ def _named(window: int | None) -> dict[str, Any]:
     return {} if window is None else {"window": window}
 
 
-def _checked(
-    definition: Definition, method: str, lists: Sequence[Any], window: int | None, bound: tuple[Any, ...]
-) -> list[Any]:
+def _check_limits(definition: Definition, window: int | None, parallelism: int | None) -> None:
+    what = f"{definition.name}.map ({here()})"
+    for name, value in (("window", window), ("parallelism", parallelism)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise TraceError(f"{what}: {name} must be a whole number above 0, but is {value!r}")
+    if window is not None and parallelism is not None:
+        raise TraceError(
+            f"{what}: window makes the map one task, parallelism a loop, which is a container for each element on "
+            "Kubeflow; give one of them"
+        )
+
+
+def _checked(definition: Definition, method: str, lists: Sequence[Any], bound: tuple[Any, ...]) -> list[Any]:
     """The lists as arguments: Refs as they are, everything else something with a length."""
     what = f"{definition.name}.map ({here()})"
     if not lists:
         raise TraceError(f"{what}: it takes a list for each argument of the node, and was given none")
-    if window is not None and (type(window) is not int or window < 1):
-        raise TraceError(f"{what}: window must be a whole number above 0, but is {window!r}")
     definition.check(f"{definition.name}.map", method, len(bound) + len(lists), {}, bound=len(bound))
     given: list[Any] = []
     for number, value in enumerate(lists, 1):

@@ -71,7 +71,12 @@ class FunctionNode(Generic[P, R]):
 
     @overload
     def map(
-        self: FunctionNode[Concatenate[A, Q], R], first: Iterable[A], /, *, window: int | None = None
+        self: FunctionNode[Concatenate[A, Q], R],
+        first: Iterable[A],
+        /,
+        *,
+        window: int | None = None,
+        parallelism: int | None = None,
     ) -> list[R]: ...
     @overload
     def map(
@@ -81,6 +86,7 @@ class FunctionNode(Generic[P, R]):
         /,
         *,
         window: int | None = None,
+        parallelism: int | None = None,
     ) -> list[R]: ...
     @overload
     def map(
@@ -91,13 +97,18 @@ class FunctionNode(Generic[P, R]):
         /,
         *more: Iterable[Any],
         window: int | None = None,
+        parallelism: int | None = None,
     ) -> list[R]: ...
-    def map(self, *lists: Any, window: int | None = None) -> Any:
+    def map(self, *lists: Any, window: int | None = None, parallelism: int | None = None) -> Any:
         """A call for each element of lists of one length: a Ref of the list of results, in order.
 
-        lists: one for each argument, as values or as Refs whose length only the run knows. window: how many elements
-        may be under way at once, by default four times what the engine runs at once, and at least 64.
-        Options of the node hold for each element's task. Raises TraceError for what cannot be mapped.
+        lists: one for each argument, as values or as Refs whose length only the run knows. Options of the node hold
+        for each element's task. window: how many elements may be under way at once, by default four times what the
+        engine runs at once, and at least 64. parallelism: the same, of a loop.
+
+        In a workflow it is one task, one container on Kubeflow in which its elements run; with `parallelism`, or
+        where the node asks for cpu, memory, gpu, shm, disk or timeout_s, and no `window` is given, it is a loop, as
+        of `each`: each element has a container. Raises TraceError for what cannot be mapped.
 
         >>> @Node
         ... def add(a: int, b: int) -> int:
@@ -107,7 +118,7 @@ class FunctionNode(Generic[P, R]):
         """
         from .mapping import map_node
 
-        return map_node(self, lists, window)
+        return map_node(self, lists, window, parallelism)
 
     @property
     def fn(self) -> Callable[P, R]:

@@ -16,19 +16,23 @@ P = ParamSpec("P")
 R = TypeVar("R")
 A = TypeVar("A")
 B = TypeVar("B")
+Q = ParamSpec("Q")
+S = TypeVar("S")
 
 
 class TaskFunction(Generic[P, R]):
     """A function whose calls take lists of one length, and give a Ref of the list of results.
 
-    node: the node of one element.
+    node: the node of one element; window, parallelism: as of `Node.map`.
     """
 
     __name__: str
     __qualname__: str
 
-    def __init__(self, node: FunctionNode[P, R]) -> None:
+    def __init__(self, node: FunctionNode[P, R], window: int | None = None, parallelism: int | None = None) -> None:
         self.node = node
+        self._window = window
+        self._parallelism = parallelism
         functools.update_wrapper(self, node, updated=())
 
     @overload
@@ -40,7 +44,11 @@ class TaskFunction(Generic[P, R]):
     @overload
     def __call__(self, *lists: Iterable[Any], **named: Iterable[Any]) -> list[R]: ...
     def __call__(self, *lists: Any, **named: Any) -> Any:
-        return self.node.map(*lists, *self._in_order(len(lists), named))
+        given = (*lists, *self._in_order(len(lists), named))
+        return self.node.map(*given, window=self._window, parallelism=self._parallelism)
+
+    def _of(self, node: FunctionNode[Q, S]) -> TaskFunction[Q, S]:
+        return TaskFunction(node, self._window, self._parallelism)
 
     def _in_order(self, count: int, named: dict[str, Any]) -> list[Any]:
         """The lists that were given by name, in the order of the parameters."""
@@ -63,7 +71,7 @@ class TaskFunction(Generic[P, R]):
 
     def options(self, *, name: str | None = None, after: Any = None, **options: Any) -> TaskFunction[P, R]:
         """With options for single calls, as `Node.options`; they hold for each element's task."""
-        return TaskFunction(self.node.options(name=name, after=after, **options))
+        return self._of(self.node.options(name=name, after=after, **options))
 
     @property
     def fn(self) -> Callable[P, R]:
@@ -77,26 +85,29 @@ class TaskFunction(Generic[P, R]):
 
     def __get__(self, instance: Any, owner: Any = None) -> TaskFunction[..., R]:
         bound = self.node.__get__(instance, owner)
-        return self if bound is self.node else TaskFunction(bound)
+        return self if bound is self.node else self._of(bound)
 
     def __grandpa_bind__(self, receiver: Any) -> TaskFunction[..., Any]:
         """The node of a method with its `self`."""
-        return TaskFunction(self.node.__grandpa_bind__(receiver))
+        return self._of(self.node.__grandpa_bind__(receiver))
 
     def __repr__(self) -> str:
         return f"<TaskNode {self.node._definition.name} ({self.node._definition.where})>"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return (TaskFunction, (self.node,)) if importable(self) is None else self.__qualname__
+        if importable(self) is not None:
+            return self.__qualname__
+        return TaskFunction, (self.node, self._window, self._parallelism)
 
 
 class TaskNodeDecorator:
     """`@TaskNode(...)` before it meets its function."""
 
-    __slots__ = ("_name", "_options")
+    __slots__ = ("_limits", "_name", "_options")
 
-    def __init__(self, name: str | None, options: dict[str, Any]) -> None:
+    def __init__(self, name: str | None, limits: tuple[int | None, int | None], options: dict[str, Any]) -> None:
         self._name = name
+        self._limits = limits
         self._options = options
 
     @overload
@@ -111,7 +122,7 @@ class TaskNodeDecorator:
                 f"{here()}: @TaskNode marks a function, but was given the class {target.__name__}; mark it with @Node, "
                 f"and write {target.__name__}(...).map(...)"
             )
-        return TaskFunction(Node(name=self._name, **self._options)(target))
+        return TaskFunction(Node(name=self._name, **self._options)(target), *self._limits)
 
 
 @overload
@@ -121,12 +132,29 @@ def TaskNode(target: Callable[P, Coroutine[Any, Any, R]], /) -> TaskFunction[P, 
 @overload
 def TaskNode(target: Callable[P, R], /) -> TaskFunction[P, R]: ...
 @overload
-def TaskNode(target: str | None = None, /, *, name: str | None = None, **options: Any) -> TaskNodeDecorator: ...
-def TaskNode(target: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+def TaskNode(
+    target: str | None = None,
+    /,
+    *,
+    name: str | None = None,
+    window: int | None = None,
+    parallelism: int | None = None,
+    **options: Any,
+) -> TaskNodeDecorator: ...
+def TaskNode(
+    target: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    window: int | None = None,
+    parallelism: int | None = None,
+    **options: Any,
+) -> Any:
     """Marks a function that is called for each element of lists: `@TaskNode`, `@TaskNode("name", retries=2)`.
 
     A call takes a list, or a Ref of one, for each argument, all of one length, and gives a Ref of the list of
-    results: `node.map` under another name. name, options: as of `@Node`.
+    results: `node.map` under another name. name, options: as of `@Node`; window, parallelism: as of `Node.map`, which
+    also tells when each element has a container of its own on Kubeflow.
     Raises TraceError for an unknown option or a value that cannot be, with the file and line.
 
     >>> @TaskNode
@@ -140,5 +168,5 @@ def TaskNode(target: Any = None, /, *, name: str | None = None, **options: Any) 
         if name is not None:
             raise TraceError(f"{here()}: the node is given two names, {target!r} and {name!r}")
         target, name = None, target
-    decorator = TaskNodeDecorator(name, options)
+    decorator = TaskNodeDecorator(name, (window, parallelism), options)
     return decorator if target is None else decorator(target)

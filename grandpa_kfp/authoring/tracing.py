@@ -29,7 +29,7 @@ from .blocks import Block, OpenBranch, OpenLoop, carried
 from .building import GraphBuilder, output_value
 from .calls import Body, FreeCall, JoinedCall, ParameterOrigin, TracedCall
 from .captured import captured_refs
-from .classes import CallOptions, Instance
+from .classes import NO_CALL_OPTIONS, CallOptions, Instance
 from .definitions import Definition
 from .refs import Ref, describe
 from .where import here, told_as
@@ -301,12 +301,15 @@ class Tracer(GraphBuilder):
         scope.branch = OpenBranch(id_, self.block, scope.after, where, inner)
         return scope.branch
 
-    def open_loop(self, items: Any, parallelism: int | None) -> OpenLoop:
-        """A loop whose body is still empty, in the block and component that is traced."""
+    def open_loop(
+        self, items: Any, parallelism: int | None, name: str = "each", chosen: CallOptions = NO_CALL_OPTIONS
+    ) -> OpenLoop:
+        """A loop whose body is still empty, in the block and component that is traced. name: to call it after."""
         scope = self._scopes[-1]
         where = here()
-        id_ = scope.prefix + self._task_name(scope, "each", "", where)
-        loop = OpenLoop(id_, self.block, scope.after, where, self.value(items), parallelism)
+        id_ = scope.prefix + self._task_name(scope, name, chosen.name, where)
+        after = tuple(dict.fromkeys((*scope.after, *self.tasks_of(chosen.after))))
+        loop = OpenLoop(id_, self.block, after, where, self.value(items), parallelism)
         scope.branch = None
         self.operations.append(loop)
         return loop

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from grandpa_kfp_compiler.graph import (
     Branch,
     Call,
+    Constant,
     Filled,
     Graph,
     Group,
@@ -24,6 +26,8 @@ from grandpa_kfp_compiler.graph import (
     TaskOutput,
     Value,
 )
+from grandpa_kfp_runtime.task import part
+from grandpa_kfp_runtime.values.handles import from_constant
 
 from .control import Choice, Repeat, control_call
 
@@ -144,7 +148,11 @@ class _Renaming:
         )  # fmt: skip
 
 
-def _at(value: Value, path: tuple[object, ...]) -> Value:
+def _at(value: Value, path: tuple[Any, ...]) -> Value:
+    """The part of a value that a path names. Raises TaskError for a part that a loop's item, known here, lacks."""
     if path and isinstance(value, TaskOutput | ParameterValue):
         return replace(value, path=(*value.path, *path))
+    if path and isinstance(value, Constant):
+        whole = value.value if value.handle is None else from_constant(value.handle)
+        return Constant(part(whole, path, "the item of the loop"))
     return value

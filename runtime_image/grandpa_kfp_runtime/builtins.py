@@ -77,6 +77,19 @@ def items(stream: Prefetch) -> list[Any]:
     return stream.all()
 
 
+def rows(*lists: Sequence[Any]) -> list[list[Any]]:
+    """The elements at each place of lists of one length. Raises TaskError for others.
+
+    >>> rows([1, 2], [3, 4])
+    [[1, 3], [2, 4]]
+    """
+    for place, values in enumerate(lists, 1):
+        if not _is_list(values):
+            raise TaskError(f"map takes lists, but the value at place {place} is {summary(values)}")
+    _same_length(lists)
+    return [list(row) for row in zip(*lists, strict=True)]
+
+
 def choose(conditions: Sequence[Sequence[Json]], *values: Any) -> int:
     """Which arm of a branch is taken: the number of the first condition that holds, or how many there are.
 
@@ -145,6 +158,21 @@ def join_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassF
     return write_handles(joined, store)
 
 
+def rows_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
+    """The handle of the list of rows; what is a list of handles is not read. Raises TaskError as `rows`."""
+    columns = []
+    for place, handle in enumerate(handles, 1):
+        listed = read_handles(handle, store)
+        if listed is None:
+            values = from_handle(handle, store)
+            if not _is_list(values):
+                raise TaskError(f"map takes lists, but the value at place {place} is {summary(values)}")
+            listed = [to_handle(values[at], store, class_fingerprint=class_fingerprint) for at in range(len(values))]
+        columns.append(listed)
+    _same_length(columns)
+    return write_handles([write_handles(row, store) for row in zip(*columns, strict=True)], store)
+
+
 def filled_handle(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
     """`1` or `0`, which are handles. Raises TaskError for what is no list."""
     return str(filled(_items(handles[0], store)))
@@ -168,7 +196,8 @@ def spread_handles(handles: Sequence[str], store: Store, class_fingerprint: Clas
     if len(text) > INPUTS_LIMIT_BYTES:
         raise TaskError(
             f"the loop goes over {len(found):,} items, whose handles take {len(text):,} bytes, and Kubeflow carries "
-            f"{INPUTS_LIMIT_BYTES:,}: loop over parts of the list, and over what is in them inside a node"
+            f"{INPUTS_LIMIT_BYTES:,}: loop over parts of the list, and over what is in them inside a node; a map with "
+            "window=... is one task"
         )
     return text
 
@@ -183,9 +212,19 @@ def _items(handle: str, store: Store) -> Sequence[Any]:
     if handles is not None:
         return [_Handle(item) for item in handles]
     values = from_handle(handle, store)
-    if isinstance(values, _NO_LISTS) or not (hasattr(values, "__len__") and hasattr(values, "__getitem__")):
+    if not _is_list(values):
         raise TaskError(f"it loops over a list, but was given {summary(values)}")
     return [values[place] for place in range(len(values))]
+
+
+def _is_list(values: Any) -> bool:
+    return hasattr(values, "__len__") and hasattr(values, "__getitem__") and not isinstance(values, _NO_LISTS)
+
+
+def _same_length(lists: Sequence[Sequence[Any]]) -> None:
+    lengths = [len(item) for item in lists]
+    if len(set(lengths)) > 1:
+        raise TaskError(f"map takes lists of one length, but these have {', '.join(map(str, lengths))} elements")
 
 
 def collected_handles(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None = None) -> str:
@@ -204,6 +243,7 @@ BY_HANDLE: Mapping[str, ByHandle] = {
     f"{__name__}:join": join_handles,
     f"{__name__}:passed": passed_handle,
     f"{__name__}:filled": filled_handle,
+    f"{__name__}:rows": rows_handles,
     f"{__name__}:spread": spread_handles,
     f"{__name__}:collected": collected_handles,
 }

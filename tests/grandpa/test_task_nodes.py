@@ -49,7 +49,7 @@ def test_by_name():
 def test_options_and_the_plain_function():
     """Options hold for each element; `fn` is for one."""
     assert add.fn(1, 2) == 3
-    graph = trace(Workflow(lambda: add.options(name="sums", cpu="2")([1, 2])))
+    graph = trace(Workflow(lambda: add.options(name="sums", retries=2)([1, 2])))
     assert [call.id for call in graph.calls()] == ["sums"]
     assert resolve(halve.options(retries=0)([1])) == [0.5]
 
