@@ -199,10 +199,23 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
+class ComponentCall:
+    """What was chosen for one call of a component as a whole.
+
+    path: its place in the graph, the `scope` of what is called in it; fuse: whether that becomes one step on Kubeflow,
+    False for never.
+    """
+
+    path: tuple[str, ...]
+    fuse: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """A recorded workflow. Operations stand in the order they were called; outputs by name.
 
     callbacks: told of the run's events; live objects, which a graph file does not hold.
+    components: calls of components for which something was chosen, in the order of the calls.
     """
 
     name: str
@@ -215,6 +228,7 @@ class Graph:
     returns: TypeSpec = ANY
     code: Code | None = None
     callbacks: tuple[Any, ...] = field(default=(), compare=False)
+    components: tuple[ComponentCall, ...] = ()
 
     def nodes(self) -> dict[str, PythonNode]:
         """Every distinct Python node by key, instances' classes included, in order of first use."""
@@ -349,7 +363,7 @@ def dependencies(graph: Graph) -> dict[str, tuple[str, ...]]:
 
 __all__ = [
     "ANY", "HANDLE", "MISSING", "NO_OPTIONS", "OPTION_NAMES", "RESULT",
-    "Arm", "Branch", "Call", "Code", "Constant", "ContainerNode", "Filled", "Graph", "Group", "Instance",
+    "Arm", "Branch", "Call", "Code", "ComponentCall", "Constant", "ContainerNode", "Filled", "Graph", "Group", "Instance",
     "InstanceValue", "Json", "Loop", "Node", "NodeParameter", "Operation", "Options", "Parameter", "ParameterValue",
     "Port", "Predicate", "PythonNode", "Signature", "TaskOutput", "TypeSpec", "Value",
     "bodies_of", "control_flow", "dependencies", "inputs_of", "leaves", "outputs_of", "values_of", "with_bodies",

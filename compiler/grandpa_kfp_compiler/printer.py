@@ -1,13 +1,15 @@
 r"""A graph as readable text: `grandpa graph`, `--print-after`, the golden tests of the passes.
 
     graph      = "workflow" NAME "(" [ parameter { ", " parameter } ] ")" [ " -> " TYPE ] [ where ]
-                 { "  " ( node | method | container | instance | task | group | branch | loop ) } [ "  " return ]
+                 { "  " ( node | method | container | component | instance | task | group | branch | loop ) }
+                 [ "  " return ]
     parameter  = NAME [ ": " TYPE ] [ " = " constant ]
     node       = ( "node" | "class" ) KEY signature [ " outputs " NAME { ", " NAME } ] [ where ]
     method     = "  def " NAME signature                        (below its class)
     container  = "container " KEY "(" { NAME ": " KFP-TYPE [ " = ..." ] } ") -> (" { NAME ": " KFP-TYPE } ") image " IMAGE
                  [ where ]
     signature  = "(" as in Python, "=..." for a default ")" [ " -> " TYPE ]
+    component  = "component " ID " [fuse=" ( "True" | "False" ) "]"
     instance   = "&" ID " = " KEY arguments [ where ]
     task       = "%" ID " = " ( KEY | "&" ID "." METHOD ) arguments [ options ] [ after ] [ where ]
     group      = [ "fused " ] "group %" ID "(" [ NAME "=" value { ", " NAME "=" value } ] ")" [ options ] [ after ]
@@ -95,6 +97,8 @@ def format_graph(graph: Graph) -> str:
 
 
 def _body(graph: Graph) -> Iterator[str]:
+    for component in graph.components:
+        yield f"component {_id('/'.join(component.path))} [fuse={component.fuse}]"
     for instance in graph.instances:
         yield f"&{_id(instance.id)} = {instance.node.key}{_arguments(instance)}{_where(instance.where)}"
     for operation in graph.operations:

@@ -13,6 +13,7 @@ from grandpa_kfp_compiler.control import Arm, Branch, Loop, Predicate
 from grandpa_kfp_compiler.graph import (
     HANDLE,
     RESULT,
+    ComponentCall,
     Constant,
     Filled,
     Graph,
@@ -36,7 +37,8 @@ class Block:
     """owner: the branch or loop that it is inside of, None for the workflow's own body; name: `when`, `each`."""
 
     __slots__ = (
-        "instance_ids", "instance_names", "instances", "name", "operations", "outputs", "owner", "parameters", "where",
+        "components", "instance_ids", "instance_names", "instances", "name", "operations", "outputs", "owner",
+        "parameters", "where",
     )  # fmt: skip
 
     def __init__(self, owner: OpenBranch | OpenLoop | None, name: str, where: str) -> None:
@@ -49,6 +51,7 @@ class Block:
         self.instance_names: dict[str, int] = {}
         self.parameters: dict[str, Parameter] = {}
         self.outputs: dict[str, Value] = {}
+        self.components: list[ComponentCall] = []
 
     @property
     def parent(self) -> Block | None:
@@ -80,6 +83,7 @@ class Block:
             closed(self.operations),
             tuple(self.outputs.items()),
             where=self.where,
+            components=tuple(self.components),
         )
 
     def add_output(self, name: str, value: Value) -> None:

@@ -43,12 +43,14 @@ class ComponentFunction(Generic[P, R]):
         chosen: CallOptions = NO_CALL_OPTIONS,
         bound: tuple[Any, ...] = (),
         kind: str = "",
+        fuse: bool | None = None,
     ) -> None:
         self._function = function
         self._name = name
         self._chosen = chosen
         self._bound = bound
         self._kind = kind
+        self._fuse = fuse
         self._shape: Shape | None = None
         functools.update_wrapper(self, function, updated=())
 
@@ -63,14 +65,19 @@ class ComponentFunction(Generic[P, R]):
         function = typing.cast("Callable[..., R]", self._function)
         current = recorder.get()
         if isinstance(current, Tracer):
-            with current.component(self._name, self._chosen):
+            with current.component(self._name, self._chosen, fuse=self._fuse):
                 return function(*given, **kwargs)
         return function(*given, **kwargs)
 
-    def options(self, *, name: str | None = None, after: Any = None, **options: Any) -> ComponentFunction[P, R]:
-        """The component with a pinned name, with options for every node called in it, or with tasks to wait for."""
-        chosen = self._chosen.updated(f"the component {self._name}", name, after, options)
-        return ComponentFunction(self._function, self._name, chosen, self._bound, self._kind)
+    def options(
+        self, *, name: str | None = None, after: Any = None, fuse: bool | None = None, **options: Any
+    ) -> ComponentFunction[P, R]:
+        """The component with a pinned name, with options for every node called in it, with tasks to wait for, or with
+        another say in what is fused."""
+        of = f"the component {self._name}"
+        chosen = self._chosen.updated(of, name, after, options)
+        fuse = self._fuse if fuse is None else _read_fuse(fuse, of)
+        return ComponentFunction(self._function, self._name, chosen, self._bound, self._kind, fuse)
 
     @property
     def fn(self) -> Callable[P, R]:
@@ -87,7 +94,8 @@ class ComponentFunction(Generic[P, R]):
         if self._kind == "static" or (instance is None and self._kind != "class"):
             return self
         receiver = owner if self._kind == "class" else instance
-        return ComponentFunction(self._function, self._name, self._chosen, (*self._bound, receiver), "static")
+        bound = (*self._bound, receiver)
+        return ComponentFunction(self._function, self._name, self._chosen, bound, "static", self._fuse)
 
     def __repr__(self) -> str:
         return f"<Component {self._name}>"
@@ -111,11 +119,12 @@ def refuse_promised_statics(name: str, shape: Shape, args: tuple[Any, ...], kwar
 class ComponentDecorator:
     """`@Component(...)` before it meets its function."""
 
-    __slots__ = ("_chosen", "_name")
+    __slots__ = ("_chosen", "_fuse", "_name")
 
-    def __init__(self, name: str | None, chosen: CallOptions) -> None:
+    def __init__(self, name: str | None, chosen: CallOptions, fuse: bool | None = None) -> None:
         self._name = name
         self._chosen = chosen
+        self._fuse = fuse
 
     @overload
     def __call__(self, target: staticmethod[P, R], /) -> ComponentFunction[P, R]: ...
@@ -128,7 +137,8 @@ class ComponentDecorator:
             target = target.__func__
         if not callable(target) or isinstance(target, type) or hasattr(target, "__grandpa_node__"):
             raise TraceError(f"{here()}: @Component marks a function that connects nodes, but was given {target!r}")
-        return ComponentFunction(target, name_of(target, self._name, kind="the component"), self._chosen, kind=kind)
+        name = name_of(target, self._name, kind="the component")
+        return ComponentFunction(target, name, self._chosen, kind=kind, fuse=self._fuse)
 
 
 @overload
@@ -136,11 +146,15 @@ def Component(target: staticmethod[P, R], /) -> ComponentFunction[P, R]: ...
 @overload
 def Component(target: Callable[P, R], /) -> ComponentFunction[P, R]: ...
 @overload
-def Component(target: str | None = None, /, *, name: str | None = None, **options: Any) -> ComponentDecorator: ...
-def Component(target: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+def Component(
+    target: str | None = None, /, *, name: str | None = None, fuse: bool | None = None, **options: Any
+) -> ComponentDecorator: ...
+def Component(target: Any = None, /, *, name: str | None = None, fuse: bool | None = None, **options: Any) -> Any:
     """Marks a function that connects nodes: `@Component`, `@Component("name")`, `@Component(retries=2)`.
 
-    name: its name in the graph, by default the function's; options: defaults for every node called in it.
+    name: its name in the graph, by default the function's; fuse: on Kubeflow each call of it is one step, one
+    container that runs all of its tasks, or, where False, none of them ever shares a container (docs/fusion.md);
+    options: defaults for every node called in it.
     Raises TraceError for an unknown option or a value that cannot be.
 
     >>> from grandpa_kfp import Node
@@ -158,5 +172,12 @@ def Component(target: Any = None, /, *, name: str | None = None, **options: Any)
     if name is not None:
         check_name(name, of="a component")
     of = f"the component {name}" if name else "a component"
-    decorator = ComponentDecorator(name, NO_CALL_OPTIONS.updated(of, None, None, options))
+    fuse = None if fuse is None else _read_fuse(fuse, of)
+    decorator = ComponentDecorator(name, NO_CALL_OPTIONS.updated(of, None, None, options), fuse)
     return decorator if target is None else decorator(target)
+
+
+def _read_fuse(fuse: Any, of: str) -> bool:
+    if not isinstance(fuse, bool):
+        raise TraceError(f"{here()}: the option fuse of {of} must be True or False, but is {fuse!r}")
+    return fuse

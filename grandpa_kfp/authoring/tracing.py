@@ -15,6 +15,7 @@ from grandpa_kfp_compiler.graph import (
     NO_OPTIONS,
     RESULT,
     Call,
+    ComponentCall,
     Graph,
     Options,
     ParameterValue,
@@ -244,8 +245,10 @@ class Tracer(GraphBuilder):
     # --- components ------------------------------------------------------------------------------
 
     @contextmanager
-    def component(self, name: str, chosen: CallOptions, defaults: Options = NO_OPTIONS) -> Iterator[None]:
-        """Everything called inside belongs to a component instance of this name."""
+    def component(
+        self, name: str, chosen: CallOptions, defaults: Options = NO_OPTIONS, fuse: bool | None = None
+    ) -> Iterator[None]:
+        """Everything called inside belongs to a component instance of this name. fuse: whether it is one step."""
         self.check_thread(name)
         outer = self._scopes[-1]
         if len(self._scopes) > _DEEPEST:
@@ -258,6 +261,8 @@ class Tracer(GraphBuilder):
         options = chosen.options.over(defaults.over(outer.options))
         after = tuple(dict.fromkeys((*outer.after, *self.tasks_of(chosen.after))))
         self._scopes.append(_Scope((*outer.path, own), options, after))
+        if fuse is not None:
+            self.block.components.append(ComponentCall((*outer.path, own), fuse))
         try:
             yield
         finally:

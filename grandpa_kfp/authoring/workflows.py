@@ -270,6 +270,7 @@ class WorkflowFunction(Generic[P, R]):
             self.where,
             type_of(self.signature.return_annotation),
             callbacks=self.callbacks,
+            components=tuple(tracer.block.components),
         )
         return inline_generators(graph)
 

@@ -29,6 +29,7 @@ from ..graph import (
     Branch,
     Call,
     Code,
+    ComponentCall,
     Constant,
     Filled,
     Graph,
@@ -218,9 +219,19 @@ def _graph(value: Json, nodes: Nodes, code: Code | None = None) -> Graph:
         fields.get("where", text, ""),
         fields.get("returns", _type, ANY),
         code,
+        components=fields.get("components", tuple_of(_component), ()),
     )
-    fields.end("name", "parameters", "instances", "operations", "outputs", "description", "where", "returns")
+    fields.end(
+        "name", "parameters", "instances", "operations", "outputs", "description", "where", "returns", "components"
+    )
     return graph
+
+
+def _component(value: Json) -> ComponentCall:
+    fields = Fields(value)
+    component = ComponentCall(fields.need("path", texts), fields.need("fuse", flag))
+    fields.end("path", "fuse")
+    return component
 
 
 def _parameter(value: Json) -> Parameter:

@@ -64,6 +64,8 @@ def _graph(graph: Graph, nodes: Nodes) -> Fields:
     data: Fields = {"name": graph.name, **_set(description=graph.description, where=graph.where)}
     if graph.returns != ANY:
         data["returns"] = graph.returns.to_json()
+    if graph.components:
+        data["components"] = [{"path": list(item.path), "fuse": item.fuse} for item in graph.components]
     if graph.parameters:
         data["parameters"] = [_parameter(item) for item in graph.parameters]
     if graph.instances:
