@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from grandpa_kfp_compiler.bind import Bound
-    from grandpa_kfp_compiler.graph import Call, Constant, Graph, TaskOutput
+    from grandpa_kfp_compiler.graph import Call, Constant, Graph
     from grandpa_kfp_runtime.stores import Store
 
     from .engine.memo.identity import Identities, Identity
     from .engine.memo.results import Batch, Result
+    from .forcing import Forced
 
 _MOST_NAMED = 5
 
@@ -74,14 +75,14 @@ def plan(
     code = Targets(graph, lambda: scratch.folder("code"))
     try:
         parameters = bind_parameters(flat, given or {}, code.load_type)
-        return list(_planned(flat, parameters, opened, forced(graph.calls(), force), folder))
+        return list(_planned(flat, parameters, opened, forced(graph, force), folder))
     finally:
         code.close()
         scratch.close()
 
 
 def _planned(
-    graph: Graph, parameters: Mapping[str, Constant], store: Store, force: frozenset[str], root: Path
+    graph: Graph, parameters: Mapping[str, Constant], store: Store, force: Forced, root: Path
 ) -> Iterator[Planned]:
     from .engine.memo.code import GraphCode
     from .engine.memo.identity import Identities
@@ -108,7 +109,7 @@ def _in_order(waits_for: Sequence[Sequence[int]]) -> Iterator[int]:
 class _Looks:
     """What is known of the graph's nodes in the store, and of the outputs that would be there."""
 
-    def __init__(self, store: Store, identities: Identities, force: frozenset[str]) -> None:
+    def __init__(self, store: Store, identities: Identities, force: Forced) -> None:
         self._store = store
         self._identities = identities
         self._force = force
@@ -120,7 +121,7 @@ class _Looks:
 
         from .engine.control import control_of
 
-        if call.id in self._force:
+        if self._force.means(call.id, call.name, call.node.name):
             return Planned(call.id, "run", "it is forced")
         if call.options.cache is False:
             return Planned(call.id, "run", "cache=False")
@@ -178,8 +179,8 @@ class _Looks:
             found = self._batches[node] = read_batches(self._store, node)
         return found
 
-    def _handle(self, output: TaskOutput) -> str | None:
-        return self._outputs[output.task].get(output.output)
+    def _handle(self, task: str, output: str) -> str | None:
+        return self._outputs[task].get(output)
 
 
 def _newest(results: Sequence[Result], task: str) -> Result:

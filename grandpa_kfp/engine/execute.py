@@ -19,7 +19,7 @@ from grandpa_kfp_runtime.printed.stand_in import captured
 from grandpa_kfp_runtime.stores import Store, check_reachable, open_store
 from grandpa_kfp_runtime.stores.file import FileStore
 
-from ..forcing import forced
+from ..forcing import Forced, forced
 from .at_end import OnFailure
 from .cancelling import CancelToken
 from .events import Subscriber, as_listener
@@ -28,7 +28,7 @@ from .graph_tasks import GraphTasks, Supplies
 from .growth import TaskTable
 from .memo.code import GraphCode
 from .memo.identity import Identities
-from .memo.memo import CACHING, Caching, Memo
+from .memo.memo import NO_CACHING, Caching, Memo
 from .packages import check_packages
 from .parameters import bind_parameters
 from .plan import make_plan
@@ -62,7 +62,7 @@ def execute(
     cancel: CancelToken | None = None,
     on_failure: Any = None,
     record: bool = True,
-    caching: Caching = CACHING,
+    caching: Caching = NO_CACHING,
     root: Path | None = None,
 ) -> Run:
     """Runs a verified graph on this machine and returns when it has ended.
@@ -107,7 +107,7 @@ def execute(
     all_calls = plan.calls if targets is not None else tuple(graph.calls())
     counted.check(all_calls)
     check_packages(all_calls, lambda text: note(run, text))
-    force = forced(all_calls, caching.force)  # before anything is written: raises for a name that means nothing
+    force = forced(known_to_all, caching.force)  # before anything is written: raises for a name that means nothing
     opened = _open(store)
     if crew is not None and record:
         from .processes.work import store_uri
@@ -136,10 +136,11 @@ def execute(
         else:
             from .processes.work import ProcessSupplies, ProcessWork
 
-            supplies = ProcessSupplies(bound, code, scratch, kept_in, folder, counted, budget)
+            caches = caching.on and kept_in is not None
+            supplies = ProcessSupplies(bound, code, scratch, kept_in, folder, counted, budget, caches)
             work = ProcessWork(run, flat, plan, crew, supplies, wanted)
             give = work.give
-        memo = _memo(run, flat, work.table, bound, kept_in if caching.on else None, force, root)
+        memo = _memo(run, known_to_all, work.table, bound, kept_in if caching.on else None, force, root)
         settings = replace(settings, memo=memo)
         lanes = _lanes(work, settings)
         for output, value in known.items():
@@ -161,7 +162,7 @@ def _memo(
     table: TaskTable,
     parameters: Mapping[str, Constant],
     store: Store | None,
-    force: frozenset[str],
+    force: Forced,
     root: Path | None,
 ) -> Memo | None:
     if store is None:

@@ -169,6 +169,7 @@ class GraphTasks:
             if log is not None:
                 self._ledger.logged(task, log.logged())
             _close(under_way.context)
+        self._ledger.leaving(task)
         self._release(self._table.bounds[task], self._table.scopes[task].prefix)
         self._table.forget(task)
 
@@ -179,6 +180,7 @@ class GraphTasks:
             return False
         self._supplies.values.recalled(self._table.runs[task].id, result.outputs)
         self._release(self._table.bounds[task], self._table.scopes[task].prefix)
+        self._table.forget(task)
         self._ledger.cached(task, result)
         return True
 
@@ -241,6 +243,7 @@ class GraphTasks:
         """Lets go of the inputs before the first: the attempt is known to count then, and needs them no more."""
         under_way = self._attempts[task]
         under_way.inputs = {}
+        self._ledger.leaving(task)
         self._release(self._table.bounds[task], self._table.scopes[task].prefix)
         self._table.forget_inputs(task)
         yield from parts

@@ -143,6 +143,11 @@ class Ledger:
         if self._memo is not None:
             self._memo.remember(task, duration_s, outputs, run.logged)
 
+    def leaving(self, task: int) -> None:
+        """The task's inputs are about to be forgotten."""
+        if self._memo is not None:
+            self._memo.leaving(task)
+
     def cached(self, task: int, result: Result) -> None:
         """The result of an earlier run stands for the task; what that had logged is told again."""
         run, journal = self.runs[task], self._journal
@@ -162,6 +167,13 @@ class Ledger:
             self._journal.tell(TaskGrew(time.time(), self.runs[task].id, children))
             for run in skipped:
                 self._journal.tell(TaskDropped(time.time(), run.id, "skipped"))
+
+    def skipped(self, task: int, reason: str) -> None:
+        """The task will not run, and nothing has failed."""
+        run = self.runs[task]
+        run.state, run.reason = "skipped", reason
+        if self._journal.active and run.id:
+            self._journal.tell(TaskDropped(time.time(), run.id, "skipped", reason))
 
     def retried(self, task: int, error: str, duration_s: float, *, again: bool = True) -> float | None:
         """The attempt failed, `error` in one line. Seconds until the next one, None when there is none.

@@ -1,4 +1,4 @@
-"""Fingerprints of a graph's nodes: made when they are first asked for, each node's once a run."""
+"""Fingerprints of a graph's nodes, and of those that its bodies call: made when first asked for, each once a run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING
 
 from grandpa_kfp_compiler.graph import Graph, PythonNode
 from grandpa_kfp_compiler.passes.builtins import is_builtin
+from grandpa_kfp_runtime.code.marks import unmarked, walk
 
 if TYPE_CHECKING:
     from grandpa_kfp_runtime.code.fingerprint import Fingerprints
+
+_VALUE = "value:"
+_MOST_BY_VALUE = 20
+"""Functions made inside bodies that are looked into, each of which takes about a millisecond."""
+_NOT_FROM_HERE = "its code is not known here"
 
 _loaded: weakref.WeakKeyDictionary[ModuleType, tuple[int, int]] = weakref.WeakKeyDictionary()
 """Time of change and size of modules' files when they were first looked at, soon after they were loaded."""
@@ -30,7 +36,7 @@ class NodeCode:
 
 
 class GraphCode:
-    """root: the project's folder, by default found from the nodes' files."""
+    """graph: with its groups, branches, loops; root: the project's folder, by default found from the nodes' files."""
 
     def __init__(self, graph: Graph, root: Path | None = None) -> None:
         self._graph = graph
@@ -38,13 +44,32 @@ class GraphCode:
         self._nodes = graph.nodes()
         self._fingerprints: Fingerprints | None = None
         self._known: dict[str, NodeCode | str] = {}
+        self._by_value: dict[int, tuple[object, NodeCode | str]] = {}
 
-    def of(self, key: str) -> NodeCode | str:
-        """The code of the node with this key; in words why it cannot be told."""
+    def of(self, key: str, targets: Mapping[str, object] | None = None) -> NodeCode | str:
+        """The code of the node with this key; in words why it cannot be told.
+
+        targets: what keys mean where the task stands, of a task that another has become.
+        """
+        target = None if targets is None else targets.get(key)
+        if target is not None and key.startswith(_VALUE):
+            return self._of_value(key, target)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = self._look(self._nodes[key])
+            node = self._nodes.get(key) or _called_in_bodies(key, target, self._nodes)
+            found = self._known[key] = _NOT_FROM_HERE if node is None else self._look(node)
         return found
+
+    def _of_value(self, key: str, target: object) -> NodeCode | str:
+        """Keys by value mean something in one graph alone, so that the function itself counts."""
+        known = self._by_value.get(id(target))
+        if known is None:
+            if len(self._by_value) == _MOST_BY_VALUE:
+                return _NOT_FROM_HERE
+            own = self._nodes.get(key)
+            node = own if own is not None and own.target is target else PythonNode(key, key, target=target)
+            known = self._by_value[id(target)] = (target, self._look(node))
+        return known[1]
 
     def _look(self, node: PythonNode) -> NodeCode | str:
         if is_builtin(node) or node.target is None:  # of a graph file, which was packed with its code
@@ -76,6 +101,14 @@ class GraphCode:
             add_main(locator)
             self._fingerprints = Fingerprints(locator=locator)
         return self._fingerprints
+
+
+def _called_in_bodies(key: str, target: object, own: Mapping[str, PythonNode]) -> PythonNode | None:
+    """The node of the project that a body has called by this key; None where it is not at hand, as in a graph file."""
+    if target is None and not key.startswith(_VALUE) and all(node.target is not None for node in own.values()):
+        module, _, qualname = key.partition(":")
+        target = unmarked(walk(sys.modules.get(module), qualname))
+    return None if target is None else PythonNode(key, key, target=target)
 
 
 def _changed(modules: set[str]) -> str:

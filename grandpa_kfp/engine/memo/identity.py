@@ -7,32 +7,24 @@ declared outputs, and the handles of the inputs. The store's URI needs no part i
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from grandpa_kfp_compiler.bind import Bound
 from grandpa_kfp_compiler.graph import Call, Constant, TaskOutput
-from grandpa_kfp_runtime.code.class_fingerprints import class_fingerprint
 from grandpa_kfp_runtime.contract import Interface
-from grandpa_kfp_runtime.stores.base import key_of
-from grandpa_kfp_runtime.values.codecs import encode, is_json_exact, json_text
-from grandpa_kfp_runtime.values.objects import pack
-from grandpa_kfp_runtime.values.sharing import describing
 
 from ..control import control_of
+from ..processes.parcels import Parceled
 from .code import GraphCode
+from .constants import ValueTexts, constant_text, short
 
 _PLAIN_INT = 2**53
-_LONGEST_TEXT = 64
-"""Characters of an input in a record: a hash stands for longer ones."""
 
-Handle = Callable[[TaskOutput], "str | None"]
-"""The handle of a task's output; None where it has none."""
+Handle = Callable[[str, str], "str | None"]
+"""The handle of a task's output, by the task's id and the output's name; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +37,19 @@ class Identity:
     inputs: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a task stands. prefix: of the ids of the tasks beside it; targets: as of `GraphCode.of`."""
+
+    prefix: str = ""
+    targets: Mapping[str, Any] | None = None
+
+
+_TOP = Place()
+
+
 class Identities:
-    """The cache keys of one graph's tasks. parameters: of the run, by name."""
+    """The cache keys of one run's tasks. parameters: of the run, by name."""
 
     def __init__(self, code: GraphCode, parameters: Mapping[str, Constant]) -> None:
         self._code = code
@@ -54,19 +57,22 @@ class Identities:
         self._interfaces: dict[Interface, str] = {}
         self._fingerprints: dict[tuple[Any, ...], tuple[str, Mapping[str, str]] | str] = {}
         self._constants: dict[int, tuple[Constant, str | None]] = {}
+        self._values = ValueTexts()
 
-    def of(self, call: Call, bound: Bound, handle: Handle) -> Identity | str:
+    def of(self, call: Call, bound: Bound, handle: Handle, place: Place = _TOP) -> Identity | str:
         """The task's key; in words why there is none."""
         if call.options.cache is False:
             return "cache=False"
+        if call.options.always:
+            return "it always runs"
         if control_of(call) is not None:
             return "what is in it is decided while the graph runs"
-        code = self.code(call, bound)
+        code = self.code(call, bound, place.targets)
         if isinstance(code, str):
             return code
         inputs: dict[str, str] = {}
         for name, leaf in bound.sources:
-            text = self._text(leaf, handle)
+            text = self._text(leaf, handle, place)
             if text is None:
                 return f"its input {name} cannot be told apart from another one"
             inputs[name] = text
@@ -76,23 +82,31 @@ class Identities:
         key = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         return Identity(key, call.node.key, fingerprint, inputs)
 
-    def code(self, call: Call, bound: Bound) -> tuple[str, Mapping[str, str]] | str:
+    def code(
+        self, call: Call, bound: Bound, targets: Mapping[str, Any] | None = None
+    ) -> tuple[str, Mapping[str, str]] | str:
         """The fingerprint of a task's code, and what it consists of; in words why there is none."""
         options, instances = call.options, bound.interface.instances
         nodes = (call.node.key, *[item.node for item in instances]) if instances else (call.node.key,)
-        asked = (nodes, options.version, options.env, options.packages, options.image)
+        by_value = targets is not None and any(key.startswith("value:") for key in nodes)
+        objects = tuple([id(targets.get(key)) for key in nodes]) if by_value and targets is not None else ()
+        asked = (nodes, objects, options.version, options.env, options.packages, options.image)
         found = self._fingerprints.get(asked)
         if found is None:
-            found = self._fingerprints[asked] = self._call_code(call, nodes)
+            found = self._call_code(call, nodes, targets)
+            if not (by_value and isinstance(found, str)):  # the object may be gone, and another have its id
+                self._fingerprints[asked] = found
         return found
 
-    def _call_code(self, call: Call, nodes: tuple[str, ...]) -> tuple[str, Mapping[str, str]] | str:
+    def _call_code(
+        self, call: Call, nodes: tuple[str, ...], targets: Mapping[str, Any] | None
+    ) -> tuple[str, Mapping[str, str]] | str:
         from grandpa_kfp_runtime.code.fingerprint import call_fingerprint
 
         prints: list[str] = []
         parts: dict[str, str] = {}
         for key in nodes:
-            code = self._code.of(key)
+            code = self._code.of(key, targets)
             if isinstance(code, str):
                 return code
             prints.append(code.fingerprint)
@@ -108,51 +122,19 @@ class Identities:
             text = self._interfaces[interface] = json.dumps(interface.to_json(), separators=(",", ":"))
         return text
 
-    def _text(self, leaf: Any, handle: Handle) -> str | None:
+    def _text(self, leaf: Any, handle: Handle, place: Place) -> str | None:
         if type(leaf) is TaskOutput:
-            found = handle(leaf)
-            return found if found is None else _short(found)
+            found = handle(place.prefix + leaf.task, leaf.output)
+            return found if found is None else short(found)
+        if isinstance(leaf, Parceled):
+            return leaf.text
         constant = leaf if isinstance(leaf, Constant) else self._parameters[leaf.name]
         value = constant.value
         if type(value) is int and -_PLAIN_INT < value < _PLAIN_INT:  # what tiny tasks get: the fast way there
             return str(value)
+        if place.targets is not None and isinstance(leaf, Constant):  # of a body: there may be very many
+            return self._values.text(constant)
         known = self._constants.get(id(constant))
         if known is None:
-            known = self._constants[id(constant)] = (constant, _constant_text(constant))
+            known = self._constants[id(constant)] = (constant, constant_text(constant))
         return known[1]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else f"#{key_of(text.encode('utf-8', 'surrogatepass'))}"
-
-
-def _constant_text(constant: Constant) -> str | None:
-    """The same text for the same value and no other; None where there is no such text."""
-    if constant.handle is not None:
-        return _short(constant.handle)
-    value = constant.value
-    if is_json_exact(value):
-        return _short(json_text(value))
-    files = _files_text(value)
-    if files is None:
-        return None
-    try:
-        with describing("a task") as described:
-            encoded = encode(value, files=False, here=True, class_fingerprint=class_fingerprint)
-            return None if described.any else f"#{key_of(pack(encoded))}{files}"
-    except Exception:  # the task that takes it will tell what is wrong with it
-        return None
-
-
-def _files_text(value: Any) -> str | None:
-    """Size and time of change of the files that paths in it name; None for a folder, which is not looked through."""
-    if isinstance(value, Path):
-        try:
-            at = os.stat(value)
-        except OSError:
-            return ""
-        return None if stat.S_ISDIR(at.st_mode) else f" {at.st_size} {at.st_mtime_ns}"
-    kind = type(value)
-    items = value if kind in (list, tuple, set, frozenset) else value.values() if kind is dict else ()
-    texts = [_files_text(item) for item in items]
-    return None if None in texts else "".join(text for text in texts if text)

@@ -2,7 +2,9 @@
 
 Lanes of threads, several at once, and the conductor of worker processes ask `recall` before a task begins; the
 ledger tells `remember` when one has succeeded. New results are written by a thread of their own, in batches.
-Only tasks of the graph itself count: what bodies add is part of the task that grew.
+
+Tasks in branches, loops and maps, and those that a body has called, count like any other. Since there may be very many
+that take no time, of those that last less than `LASTS_S` only some are kept, and looked for no longer than it pays.
 """
 
 from __future__ import annotations
@@ -13,33 +15,39 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from grandpa_kfp_compiler.graph import Call, TaskOutput
+from grandpa_kfp_compiler.graph import Call
 from grandpa_kfp_compiler.options.rules import time_to_live_s
 from grandpa_kfp_runtime.errors import StoreError
 from grandpa_kfp_runtime.logged.entries import Logged
 from grandpa_kfp_runtime.stores.base import Store
 
+from ...forcing import Forced
 from ..control import control_of
-from .identity import Identities, Identity
-from .results import Batch, Result, folder_of, is_there, read_batches
+from .identity import Identities, Identity, Place
+from .results import Result, is_there, read_batches
+from .writing import ResultWriter
 
 if TYPE_CHECKING:
     from ..growth import TaskTable
     from ..run import Run
 
-_WRITE_EVERY_S = 2.0
-"""What a killed run loses at most."""
+LASTS_S = 0.01
+"""Inner tasks that take this long, or longer, are worth a record each."""
+MOST_SHORT = 1_000
+"""Inner tasks of one node that take less, of which a run leaves results."""
+_MOST_MISSED = 256
+"""Inner tasks of a node, one after the other, without a result: short ones are not looked for any longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caching:
     """on: results are taken and left; force: tasks that run in any case, by task, node or pattern."""
 
-    on: bool = True
+    on: bool = False
     force: Sequence[str] = ()
 
 
-CACHING = Caching()
+NO_CACHING = Caching()
 
 
 def is_fresh(call: Call, result: Result, now: float) -> bool:
@@ -48,8 +56,30 @@ def is_fresh(call: Call, result: Result, now: float) -> bool:
     return not isinstance(limit, str) or now - result.at <= time_to_live_s(limit)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a result of a task will be written under. outputs: their names; parts: what the code consists of."""
+
+    identity: Identity
+    outputs: tuple[str, ...]
+    parts: Mapping[str, str]
+
+
+class _Known:
+    """Results of one node. prints: fingerprints that have some; lasting: whether one of them took long."""
+
+    __slots__ = ("lasting", "missed", "prints", "results", "short")
+
+    def __init__(self) -> None:
+        self.results: dict[str, Result] = {}
+        self.prints: set[str] = set()
+        self.lasting = False
+        self.missed = 0  # inner tasks that were asked for last, and had none
+        self.short = 0  # results of short inner tasks that this run leaves
+
+
 class Memo:
-    """store: of the run, where the results of earlier ones are too; force: the ids of tasks that run in any case;
+    """store: of the run, where the results of earlier ones are too; force: the tasks that run in any case;
     note: told once when the store fails, after which nothing is taken or left any more.
 
     given: handles of outputs that are known before the run.
@@ -61,7 +91,7 @@ class Memo:
         table: TaskTable,
         identities: Identities,
         store: Store,
-        force: frozenset[str],
+        force: Forced,
         note: Callable[[str], None],
     ) -> None:
         self._run = run
@@ -71,78 +101,93 @@ class Memo:
         self._force = force
         self._note = note
         self.given: dict[tuple[str, str], str] = {}
-        self._of: dict[int, Identity | None] = {}
-        self._known: dict[str, dict[str, Result]] = {}
-        self._prints: dict[str, set[str]] = {}
+        self._of: dict[int, _Kept | None] = {}
+        self._known: dict[str, _Known] = {}
+        self._forced: dict[int, bool] = {}
         self._lock = threading.Lock()
         self._alive = True
         self._unfit: set[str] = set()
-        self._new: dict[tuple[str, str], Batch] = {}
-        self._written = 0
-        self._closing = threading.Event()
-        self._writer: threading.Thread | None = None
+        self._writer = ResultWriter(store, run.id, self._give_up)
 
     def recall(self, task: int) -> Result | None:
         """The result of an earlier run that stands for running the task. Asked again it is None."""
-        if task in self._of or not self._alive or self._table.is_added(task):
+        if not self._alive or task in self._of:
             return None
-        identity = self.identify(task)
-        call = self._table.calls[task]
-        if identity is None or call.id in self._force:
+        inner = self._table.is_added(task)
+        if inner and not self.may_recall(task):
             return None
-        result = self._results(identity.node).get(identity.key)
-        if result is None or not is_fresh(call, result, time.time()):
+        kept = self.identify(task)
+        if kept is None or self._is_forced(task):
             return None
-        try:
-            return result if is_there(self._store, result) else None
-        except StoreError as error:
-            self._give_up(error)
-            return None
+        known = self._of_node(kept.identity.node)
+        result = known.results.get(kept.identity.key)
+        found = result if result is not None and self._counts(task, result) else None
+        if inner:
+            known.missed = 0 if found is not None else known.missed + 1
+            if found is not None:
+                self._of.pop(task, None)
+        return found
 
     def may_recall(self, task: int) -> bool:
-        """Whether `recall` may find something, for a task whose inputs are not there yet."""
-        if not self._alive or self._table.is_added(task) or task in self._of:
+        """Whether `recall` may find something, for a task whose inputs need not be there yet."""
+        if not self._alive or task in self._of:
             return False
         call = self._table.calls[task]
-        if call.options.cache is False or call.id in self._force or control_of(call) is not None:
+        options = call.options
+        if options.cache is False or options.always or control_of(call) is not None or self._is_forced(task):
             return False
-        code = self._identities.code(call, self._table.bounds[task])
-        self._results(call.node.key)
-        return not isinstance(code, str) and code[0] in self._prints[call.node.key]
+        known = self._of_node(call.node.key)
+        if not known.prints or (self._table.is_added(task) and not known.lasting and known.missed >= _MOST_MISSED):
+            return False
+        code = self._identities.code(call, self._table.bounds[task], self._place(task).targets)
+        return not isinstance(code, str) and code[0] in known.prints
 
-    def identify(self, task: int) -> Identity | None:
+    def identify(self, task: int) -> _Kept | None:
         """The task's key, kept for `remember`: while its inputs are known."""
         if task in self._of:
             return self._of[task]
+        call, bound, place = self._table.calls[task], self._table.bounds[task], self._place(task)
         with self._lock:
-            found = self._identities.of(self._table.calls[task], self._table.bounds[task], self._handle)
-        identity = self._of[task] = None if isinstance(found, str) else found
-        return identity
+            found = self._identities.of(call, bound, self._handle, place)
+            code = self._identities.code(call, bound, place.targets)
+        kept = None
+        if not isinstance(found, str) and not isinstance(code, str):
+            kept = _Kept(found, call.node.outputs, code[1])
+        self._of[task] = kept
+        return kept
+
+    def leaving(self, task: int) -> None:
+        """An inner task has ended, and is about to be forgotten: its key is made where a result of it may be kept."""
+        if not self._alive or task in self._of or not self._table.is_added(task):
+            return
+        lasted_s = time.time() - self._table.runs[task].started
+        call = self._table.calls[task]
+        if (lasted_s >= LASTS_S or self._of_node(call.node.key).short < MOST_SHORT) and control_of(call) is None:
+            self.identify(task)
 
     def remember(self, task: int, duration_s: float, outputs: Mapping[str, str], logged: Logged) -> None:
         """The task has succeeded."""
-        if not self._alive or self._table.is_added(task):
+        if not self._alive:
             return
-        identity = self.identify(task)
-        call = self._table.calls[task]
-        if call.id in self._unfit or identity is None or outputs.keys() != set(call.node.outputs):
+        run, inner = self._table.runs[task], self._table.is_added(task)
+        if not inner:
+            self.identify(task)
+        elif task not in self._of:
+            self.leaving(task)
+        kept = self._of.pop(task, None) if inner else self._of[task]
+        if kept is None or run.id in self._unfit or outputs.keys() != set(kept.outputs):
             return
-        code = self._identities.code(call, self._table.bounds[task])
-        parts = {} if isinstance(code, str) else code[1]
-        run = self._run.id
-        result = Result(call.id, run, time.time(), duration_s, identity.inputs, outputs, logged)
-        with self._lock:
-            batch = self._new.get((identity.node, identity.fingerprint))
-            if batch is None:
-                batch = Batch(identity.node, identity.fingerprint, parts, run)
-                self._new[identity.node, identity.fingerprint] = batch
-            batch.results[identity.key] = result
-            if self._writer is None:
-                self._writer = threading.Thread(target=self._write_often, name="grandpa-memo", daemon=True)
-                self._writer.start()
+        if inner and duration_s < LASTS_S:
+            known = self._of_node(kept.identity.node)
+            if known.short >= MOST_SHORT:
+                return
+            known.short += 1
+        result = Result(run.id, self._run.id, time.time(), duration_s, kept.identity.inputs, outputs, logged)
+        self._writer.add(kept.identity, kept.parts, result)
 
     def fell_back(self, task: int) -> None:
         """The task failed, and its fallback is its result: no result of what has grown it, however far up, is kept."""
+        self._of.pop(task, None)
         above = self._table.runs[task].parent
         while above and above not in self._unfit:
             self._unfit.add(above)
@@ -150,48 +195,54 @@ class Memo:
 
     def close(self) -> None:
         """All that was remembered is written when this returns."""
-        self._closing.set()
-        if self._writer is not None:
-            self._writer.join()
-            self._writer = None
-        self._write()
+        self._writer.close()
 
-    def _handle(self, output: TaskOutput) -> str | None:
-        made = self._run.tasks.get(output.task)
-        return self.given.get((output.task, output.output)) if made is None else made.outputs.get(output.output)
+    def _counts(self, task: int, result: Result) -> bool:
+        """Whether the result is young enough, and its objects are there."""
+        if not is_fresh(self._table.calls[task], result, time.time()):
+            return False
+        try:
+            return is_there(self._store, result)
+        except StoreError as error:
+            self._give_up(error)
+            return False
 
-    def _results(self, node: str) -> dict[str, Result]:
+    def _is_forced(self, task: int) -> bool:
+        """Whether the task, or one that became it, is to run in any case."""
+        if not self._force:
+            return False
+        found = self._forced.get(task)
+        if found is None:
+            call, above = self._table.calls[task], self._table.scopes[task].parent
+            found = self._force.means(self._table.runs[task].id, call.name, call.node.name)
+            found = self._forced[task] = found or (above >= 0 and self._is_forced(above))
+        return found
+
+    def _place(self, task: int) -> Place:
+        scope = self._table.scopes[task]
+        return Place(scope.prefix, scope.targets if scope.parent >= 0 else None)
+
+    def _handle(self, task: str, output: str) -> str | None:
+        made = self._run.tasks.get(task)
+        return self.given.get((task, output)) if made is None else made.outputs.get(output)
+
+    def _of_node(self, node: str) -> _Known:
         found = self._known.get(node)
         if found is not None:
             return found
         with self._lock:
             found = self._known.get(node)
             if found is None:
-                found, prints = {}, set()
+                found = _Known()
                 try:
                     for batch in read_batches(self._store, node):
-                        found.update(batch.results)
-                        prints.add(batch.fingerprint)
+                        found.results.update(batch.results)
+                        found.prints.add(batch.fingerprint)
                 except StoreError as error:
                     self._give_up(error)
-                self._prints[node] = prints
+                found.lasting = any(result.duration_s >= LASTS_S for result in found.results.values())
                 self._known[node] = found
         return found
-
-    def _write_often(self) -> None:
-        while not self._closing.wait(_WRITE_EVERY_S):
-            self._write()
-
-    def _write(self) -> None:
-        with self._lock:
-            batches, self._new = list(self._new.values()), {}
-        for batch in batches if self._alive else ():
-            self._written += 1
-            try:
-                self._store.put_record(f"{folder_of(batch.node)}{batch.run}-{self._written}.json", batch.to_json())
-            except StoreError as error:
-                self._give_up(error)
-                return
 
     def _give_up(self, error: StoreError) -> None:
         first, self._alive = self._alive, False

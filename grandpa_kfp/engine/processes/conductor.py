@@ -322,9 +322,11 @@ class Conductor:
         for name, handle in result.outputs.items():
             if state.outputs.uses.get((id_, name)):
                 state.outputs.put((id_, name), (STORED, handle, False))
+        prefix = state.table.scopes[task].prefix
         for _, leaf in state.table.bounds[task].sources:
             if isinstance(leaf, TaskOutput):
-                state.outputs.used((leaf.task, leaf.output))
+                state.outputs.used((prefix + leaf.task, leaf.output))
+        state.briefs.forget(task)
         state.ledger.cached(task, result)
         self.tell_ready(state.schedule.finish(task))
         return True

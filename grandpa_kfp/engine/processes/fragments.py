@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grandpa_kfp_compiler.bind import Bound
-from grandpa_kfp_compiler.graph import Call, Constant, PythonNode, TaskOutput
+from grandpa_kfp_compiler.graph import Call, Constant, Node, PythonNode, TaskOutput
 from grandpa_kfp_runtime.contract import Argument, Arguments, Hole, Input, InstanceCall, Interface
 from grandpa_kfp_runtime.values.by_value import dumps
 
@@ -20,6 +20,9 @@ from ..growth import Growth, as_bound
 from ..plan import Plan
 from ..values import is_shareable
 from .parcels import Parcel, Parceled
+
+if TYPE_CHECKING:
+    from ..memo.constants import ValueTexts
 
 _VALUE = "value:"
 
@@ -50,7 +53,16 @@ class FragmentMaker:
 
     def __init__(self, parcel: Callable[[Any, str], Parcel]) -> None:
         self._parcel = parcel
-        self._nodes: dict[int, tuple[PythonNode, PythonNode, bytes | None]] = {}
+        self._texts: ValueTexts | None = None
+        self._nodes: dict[int, tuple[Node, PythonNode, bytes | None]] = {}
+
+    def begin(self, *, caching: bool) -> None:
+        """Another run. caching: whether its tasks have cache keys, in which constants count."""
+        self._texts = None
+        if caching:
+            from ..memo.constants import ValueTexts
+
+            self._texts = ValueTexts()
 
     def next_of(self, growth: Growth) -> Fragment | None:
         """The next part of a task that has grown. Raises CodecError, PayloadError for what cannot leave the process."""
@@ -76,15 +88,19 @@ class FragmentMaker:
 
     def _closed(self, bound: Bound) -> Bound:
         sources = tuple([
-            (name, Parceled(self._parcel(leaf.value, name)))
+            (name, self._parceled(leaf, name))
             if type(leaf) is Constant and not is_shareable(leaf.value, paths=True)
             else (name, leaf)
             for name, leaf in bound.sources
         ])  # fmt: skip
         return Bound(bound.interface, sources, {})  # type: ignore[arg-type]
 
+    def _parceled(self, constant: Constant, name: str) -> Parceled:
+        text = None if self._texts is None else self._texts.text(constant)
+        return Parceled(self._parcel(constant.value, name), text)
 
-def _without_code(node: PythonNode) -> tuple[PythonNode, bytes | None]:
+
+def _without_code(node: Node) -> tuple[PythonNode, bytes | None]:
     pickled = None
     key = node.key
     if key.startswith(_VALUE):

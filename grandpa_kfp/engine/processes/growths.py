@@ -41,7 +41,7 @@ class Growths:
         growing = self._state.growing[task]
         growing.hand = hand if fragment.more else None
         if self._state.memo is not None:
-            self._state.memo.identify(task)  # while its inputs are known
+            self._state.memo.leaving(task)
         if not fragment.more:
             self._state.release(task)
             self._state.briefs.forget_inputs(task)

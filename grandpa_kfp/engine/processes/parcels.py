@@ -32,9 +32,13 @@ INLINE_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Parceled:
-    """A constant that stays encoded: stands among a task's sources where a `Constant` would."""
+    """A constant that stays encoded: stands among a task's sources where a `Constant` would.
+
+    text: what stands for its value in the task's cache key; None where nothing does, or nobody asks.
+    """
 
     parcel: Parcel
+    text: str | None = None
 
 
 def packed(encoded: Encoded) -> Parcel:

@@ -104,6 +104,7 @@ class Runner:
         self._scratch = os.path.join(os.path.dirname(setting.spool), "tasks")  # goes with the run, if not before
         self._interfaces.clear()
         self._growing.clear()
+        self._fragments.begin(caching=setting.caching)
         self._spool_store = None
         self._store = open_store(setting.store) if setting.store else None
         self.holdings.clear()

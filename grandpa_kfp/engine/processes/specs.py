@@ -92,7 +92,7 @@ class Setting:
     store: URI of the run's store, empty where nothing is recorded; spool: the folder of its temporary store;
     root: the folder that reports name files from; main: the name in the project of the script that the parent
     runs as `__main__`; window: how many elements of a map are under way at once; folder: the parent's current one,
-    empty where it is gone.
+    empty where it is gone; caching: whether tasks have cache keys.
     """
 
     run_id: str
@@ -103,6 +103,7 @@ class Setting:
     window: int
     environ: dict[str, str]
     folder: str
+    caching: bool = False
 
 
 # The messages. From the parent:

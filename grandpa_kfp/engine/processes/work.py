@@ -40,7 +40,7 @@ from .state import State
 @dataclass(frozen=True, slots=True)
 class ProcessSupplies:
     """What a run has: its parameters, its code in this process, its folders, its store (None: not recorded), and what
-    its tasks may hold of the machine."""
+    its tasks may hold of the machine. caching: whether results of earlier runs are taken, and left for later ones."""
 
     parameters: Mapping[str, Constant]
     code: Targets
@@ -49,6 +49,7 @@ class ProcessSupplies:
     root: str
     limits: Limits
     budget: Budget
+    caching: bool = False
 
 
 class ProcessWork:
@@ -79,6 +80,7 @@ class ProcessWork:
             max(_LEAST_WINDOW, 4 * crew.processes * crew.threads),
             numeric.environ(crew.processes * crew.threads),
             current_folder(),
+            supplies.caching,
         )
         self._briefs = Briefs(
             table,
