@@ -27,6 +27,7 @@ from .graph import (
     HANDLE,
     Call,
     Constant,
+    ContainerNode,
     Filled,
     Instance,
     InstanceValue,
@@ -60,12 +61,14 @@ def bind(
     parameters: Mapping[str, Parameter],
     *,
     encode: bool = False,
+    containers: Mapping[str, ContainerNode] | None = None,
 ) -> Bound:
     """The interface of one task of a verified graph.
 
     instances, parameters: those of the graph the call stands in, by id and by name.
     encode: decide how each constant enters a pipeline (`raw` or `handle`) and encode it; without it
         constants stay alive in `sources` and their inputs are of kind `handle`.
+    containers: the tasks whose outputs are no handles but what a container of any image leaves, by id.
     Raises CodecError, naming the task and the argument, for a constant that a pipeline cannot hold.
 
     >>> from .graph import PythonNode, NodeParameter
@@ -75,7 +78,7 @@ def bind(
     >>> [item.name for item in bound.interface.inputs], bound.interface.call.to_json()
     (['a', 'b'], [['a', 'b'], {}])
     """
-    binder = _Binder(call, instances, parameters, encode)
+    binder = _Binder(call, instances, parameters, encode, containers or {})
     receiver = binder.instance(call.instance) if call.instance else ""
     signature = call.node.signature(call.method or ("__call__" if receiver else ""))
     arguments = binder.arguments("", signature, call.args, call.kwargs)
@@ -129,16 +132,22 @@ def _is_whole(value: Value) -> bool:
 class _Binder:
     """The inputs of one task as they are found; every method appends to them."""
 
-    __slots__ = ("_call", "_encode", "_instances", "_parameters", "_placed", "constants", "inputs", "instance_calls",
-                 "sources")  # fmt: skip
+    __slots__ = ("_call", "_containers", "_encode", "_instances", "_parameters", "_placed", "constants", "inputs",
+                 "instance_calls", "sources")  # fmt: skip
 
     def __init__(
-        self, call: Call, instances: Mapping[str, Instance], parameters: Mapping[str, Parameter], encode: bool
+        self,
+        call: Call,
+        instances: Mapping[str, Instance],
+        parameters: Mapping[str, Parameter],
+        encode: bool,
+        containers: Mapping[str, ContainerNode],
     ) -> None:
         self._call = call
         self._instances = instances
         self._parameters = parameters
         self._encode = encode
+        self._containers = containers
         self._placed: dict[str, str] = {}  # instance id -> `#n`
         self.inputs: list[Input] = []
         self.sources: dict[str, Leaf] = {}
@@ -212,6 +221,11 @@ class _Binder:
 
     def _describe(self, name: str, leaf: Leaf) -> Input:
         if isinstance(leaf, TaskOutput):
+            container = self._containers.get(leaf.task)
+            if container is not None and (port := container.port(leaf.output)) is not None:
+                if port.is_file:
+                    return Input(name, "file", TypeSpec(port.type))
+                return Input(name, "raw", port.spec, path_keys(leaf.path))
             return Input(name, path=path_keys(leaf.path)) if leaf.path else _plain_input(name)
         if isinstance(leaf, ParameterValue):
             return self._parameter(name, leaf)

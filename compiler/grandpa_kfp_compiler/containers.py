@@ -10,11 +10,14 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grandpa_kfp_runtime.typespec import ANY, Json, TypeSpec, describe
 
 from .signature import UNKNOWN, NodeParameter, Signature
+
+if TYPE_CHECKING:
+    from .graph import Call, Value
 
 PARAMETERS = {
     "STRING": TypeSpec("str"),
@@ -51,7 +54,7 @@ class Port:
     @property
     def is_file(self) -> bool:
         """Whether it is an artifact."""
-        return self.type not in PARAMETERS
+        return not is_parameter(self.type)
 
     @property
     def spec(self) -> TypeSpec:
@@ -178,6 +181,15 @@ class ContainerNode:
         return next((port for port in self.gives if port.name == name), None)
 
 
+def is_parameter(type_: str) -> bool:
+    """Whether a port's type is one of parameters, else it is an artifact's.
+
+    >>> is_parameter("STRING"), is_parameter("system.Model")
+    (True, False)
+    """
+    return type_ in PARAMETERS
+
+
 def title_of(artifact: str) -> str:
     """The schema title of an artifact type as users write it.
 
@@ -195,5 +207,11 @@ def feeds(given: str, wanted: str) -> bool:
     """
     if given == wanted or {given, wanted} <= {"NUMBER_INTEGER", "NUMBER_DOUBLE"}:
         return True
-    both_files = given not in PARAMETERS and wanted not in PARAMETERS
+    both_files = not is_parameter(given) and not is_parameter(wanted)
     return both_files and ARTIFACT in (given, wanted)
+
+
+def arguments_of(node: ContainerNode, call: Call) -> list[tuple[Port, Value]]:
+    """What a call gives to which input, in the order of the inputs; an input that is left out is not in it."""
+    given = {port.name: value for port, value in zip(node.inputs, call.args, strict=False)} | dict(call.kwargs)
+    return [(port, given[port.name]) for port in node.inputs if port.name in given]

@@ -6,8 +6,8 @@ r"""A graph as readable text: `grandpa graph`, `--print-after`, the golden tests
     parameter  = NAME [ ": " TYPE ] [ " = " constant ]
     node       = ( "node" | "class" ) KEY signature [ " outputs " NAME { ", " NAME } ] [ where ]
     method     = "  def " NAME signature                        (below its class)
-    container  = "container " KEY "(" { NAME ": " KFP-TYPE [ " = ..." ] } ") -> (" { NAME ": " KFP-TYPE } ") image " IMAGE
-                 [ where ]
+    container  = "container " KEY "(" { NAME ": " KFP-TYPE [ " = ..." ] } ") -> (" { NAME ": " KFP-TYPE } ")"
+                 " image " IMAGE [ where ]
     signature  = "(" as in Python, "=..." for a default ")" [ " -> " TYPE ]
     component  = "component " ID " [fuse=" ( "True" | "False" ) "]"
     instance   = "&" ID " = " KEY arguments [ where ]

@@ -28,6 +28,7 @@ ENV_SECRET_KEY = "GRANDPA_STORE_SECRET_KEY"
 ENV_SESSION_TOKEN = "GRANDPA_STORE_SESSION_TOKEN"  # temporary credentials have one, others none
 ENV_STORE_PATIENCE_S = "GRANDPA_STORE_PATIENCE_S"  # how long a request is repeated while the server is gone
 ENV_INLINE_BYTES = "GRANDPA_INLINE_BYTES"  # largest handle that may be the value itself
+ENV_INTERFACE = "GRANDPA_INTERFACE"  # of a container of another image: a hash of what goes in and out
 ENV_REDACT = "GRANDPA_REDACT"  # names of environment variables whose values are secrets, `A,B`
 ENV_PACKAGES = "GRANDPA_PACKAGES"  # JSON list of the node's requirements, installed when its task starts
 ENV_INDEX_URL = "GRANDPA_INDEX_URL"  # the package index they come from, `${NAME}` standing for a variable
@@ -57,6 +58,18 @@ LOGGED_METRICS = "logged-metrics"
 LOGGED_ARTIFACTS = "logged-artifacts"
 """Artifacts of a task whose code reaches `log_metric` or `log_params`, and `log_artifact`."""
 
+FUSED = "grandpa_kfp.engine.fused:"
+"""What the key of a fused step begins with, whose container runs a graph; the fingerprint of the graph follows."""
+
+FUSED_TASKS = "fused-tasks"
+"""Artifact of a fused step: which tasks ran in it, how long, and what they gave."""
+
+
+def fused_member(fingerprint: str) -> str:
+    """Where the code zip holds the graph of a fused step."""
+    return f"__grandpa__/fused/{fingerprint}.json"
+
+
 EXECUTOR_INPUT = "{{$}}"
 """KFP's placeholder for the whole ExecutorInput as JSON."""
 
@@ -81,11 +94,12 @@ class Input:
 
     kind `raw`: the value itself in KFP's own type, converted by `type`; never parsed as a handle.
     kind `handle`: a handle's text. `json` (a workflow parameter of a type KFP lacks): JSON text, which
-        `type` turns into the value. `path` is applied after decoding.
+        `type` turns into the value. `path` is applied after decoding. `file`: no parameter but an artifact, which
+        KFP's launcher has downloaded; its value is the local path, and `type` names the artifact's schema title.
     """
 
     name: str
-    kind: Literal["raw", "handle", "json"] = "handle"
+    kind: Literal["raw", "handle", "json", "file"] = "handle"
     type: TypeSpec | None = None
     path: tuple[Json, ...] = ()
 
@@ -177,12 +191,35 @@ class InstanceCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """An output, or a part of one, once more in Kubeflow's own form, for containers that know no handles.
+
+    type: KFP's type of an output parameter (`NUMBER_INTEGER`), or the schema title of an artifact (`system.Model`),
+    whose file is then the value; name: of that parameter or artifact; path: applied to the output.
+    """
+
+    name: str
+    output: str
+    type: str
+    path: tuple[Json, ...] = ()
+
+    def to_json(self) -> Json:
+        return [self.name, self.output, self.type, *([list(self.path)] if self.path else ())]
+
+    @classmethod
+    def from_json(cls, data: Json) -> Export:
+        name, output, type_, *path = data
+        return cls(name, output, type_, tuple(path[0]) if path else ())
+
+
+@dataclass(frozen=True, slots=True)
 class Interface:
     """How a task's inputs become a call, and what it leaves behind.
 
     instances: constructed in order, later ones may use earlier ones.
     receiver: the source of the instance that is called (`#0`), empty for a function node.
     method: the method that is called on the receiver, empty for `__call__`.
+    exports: outputs that other people's containers read.
     """
 
     inputs: tuple[Input, ...] = ()
@@ -191,6 +228,7 @@ class Interface:
     receiver: str = ""
     method: str = ""
     outputs: tuple[str, ...] = (RESULT,)
+    exports: tuple[Export, ...] = ()
 
     def to_json(self) -> Json:
         parts: dict[str, Json] = {}
@@ -206,6 +244,8 @@ class Interface:
             parts["method"] = self.method
         if self.outputs != (RESULT,):
             parts["outputs"] = list(self.outputs)
+        if self.exports:
+            parts["exports"] = [item.to_json() for item in self.exports]
         return parts
 
     @classmethod
@@ -217,6 +257,7 @@ class Interface:
             data.get("receiver", ""),
             data.get("method", ""),
             tuple(data.get("outputs", (RESULT,))),
+            tuple(Export.from_json(item) for item in data.get("exports", ())),
         )
 
 

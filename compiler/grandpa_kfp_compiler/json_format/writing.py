@@ -32,7 +32,6 @@ from ..graph import (
     Parameter,
     ParameterValue,
     Predicate,
-    PythonNode,
     Signature,
     TaskOutput,
     Value,

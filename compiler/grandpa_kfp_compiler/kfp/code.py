@@ -81,7 +81,7 @@ def add_code(pipeline: Pipeline, plan: CodePlan, code: Code, options: CompileOpt
     """The pipeline with the code in it: every container's environment, and the code tasks before the rest."""
     components = tuple(
         replace(item, executor=replace(item.executor, env=tuple(sorted((*item.executor.env, *plan.env)))))
-        if isinstance(item, Leaf)
+        if isinstance(item, Leaf) and not item.theirs
         else item
         for item in pipeline.components
     )
@@ -141,7 +141,7 @@ def _inline_size(plan: CodePlan, text: str, pipeline: Pipeline) -> WorkflowSize 
 
 
 def _largest(pipeline: Pipeline) -> int:
-    return max((container_bytes(leaf.executor) for leaf in pipeline.leaves()), default=0)
+    return max((container_bytes(leaf.executor) for leaf in pipeline.leaves() if not leaf.theirs), default=0)
 
 
 def _by_tasks(compressed: bytes, sha256: tuple[str, str]) -> CodePlan:

@@ -65,14 +65,24 @@ def _component(component: Leaf | Dag, pipeline: Pipeline) -> dict[str, Plain]:
         return _dag(component, pipeline)
     found: dict[str, Plain] = {"executorLabel": _label(component)}
     if component.inputs:
-        found["inputDefinitions"] = {"parameters": {name: {"parameterType": type_} for name, type_ in component.inputs}}
+        found["inputDefinitions"] = _inputs(component)
     given: dict[str, Plain] = {}
-    if component.outputs:
-        given["parameters"] = dict.fromkeys(component.outputs, _LIST if component.listed else _STRING)
+    if component.outputs or component.values:
+        handles = dict.fromkeys(component.outputs, _LIST if component.listed else _STRING)
+        given["parameters"] = handles | {name: {"parameterType": type_} for name, type_ in component.values}
     if component.artifacts:
         given["artifacts"] = {name: _artifact(schema) for name, schema in component.artifacts}
     if given:
         found["outputDefinitions"] = given
+    return found
+
+
+def _inputs(component: Leaf) -> dict[str, Plain]:
+    found: dict[str, Plain] = {}
+    for name, type_ in component.inputs:
+        kind = "parameters" if type_ in _TYPES else "artifacts"
+        told = {"parameterType": type_} if type_ in _TYPES else _artifact(type_)
+        found.setdefault(kind, {})[name] = told | ({"isOptional": True} if name in component.optional else {})
     return found
 
 
@@ -111,8 +121,9 @@ def _parameter(parameter: Parameter) -> dict[str, Plain]:
 
 def _task(task: Task) -> dict[str, Plain]:
     found: dict[str, Plain] = {"taskInfo": {"name": task.key}, "componentRef": {"name": task.component}}
-    if task.inputs:
-        found["inputs"] = {"parameters": {name: _source(source) for name, source in task.inputs}}
+    for name, source in task.inputs:
+        kind = "artifacts" if isinstance(source, FromTask) and source.file else "parameters"
+        found.setdefault("inputs", {}).setdefault(kind, {})[name] = _source(source)
     if task.after:
         found["dependentTasks"] = list(task.after)
     if task.cache is not None:
@@ -134,6 +145,8 @@ def _task(task: Task) -> dict[str, Plain]:
 
 
 def _source(source: Source) -> dict[str, Plain]:
+    if isinstance(source, FromTask) and source.file:
+        return {"taskOutputArtifact": {"producerTask": source.task, "outputArtifactKey": source.output}}
     if isinstance(source, FromTask):
         return {"taskOutputParameter": {"producerTask": source.task, "outputParameterKey": source.output}}
     if isinstance(source, FromConstant):
@@ -145,11 +158,10 @@ def _source(source: Source) -> dict[str, Plain]:
 
 
 def _container(executor: Executor) -> dict[str, Plain]:
-    found: dict[str, Plain] = {
-        "image": executor.image,
-        "command": list(executor.command),
-        "args": list(executor.args),
-    }
+    found: dict[str, Plain] = {"image": executor.image}
+    for name, words in (("command", executor.command), ("args", executor.args)):
+        if words:
+            found[name] = list(words)
     if executor.env:
         found["env"] = [{"name": name, "value": value} for name, value in executor.env]
     resources = _resources(executor)
@@ -160,7 +172,7 @@ def _container(executor: Executor) -> dict[str, Plain]:
 
 def _resources(executor: Executor) -> dict[str, Plain]:
     """Each amount in the field of today (text, as the user wrote it) and in the one older servers read."""
-    found: dict[str, Plain] = {}
+    found: dict[str, Plain] = dict(executor.resources)
     for kind, part, text, number in (
         ("cpu", "Limit", executor.cpu.limit, cores),
         ("cpu", "Request", executor.cpu.request, cores),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 from grandpa_kfp_runtime.contract import (
@@ -10,6 +11,7 @@ from grandpa_kfp_runtime.contract import (
     ENV_FALLBACK,
     ENV_INDEX_URL,
     ENV_INLINE_BYTES,
+    ENV_INTERFACE,
     ENV_PACKAGES,
     ENV_PYTHON,
     ENV_REDACT,
@@ -24,7 +26,7 @@ from grandpa_kfp_runtime.contract import (
 from grandpa_kfp_runtime.errors import CompileError
 
 from ..executor_config import Entry, executor_config, scratch_entry, secret_entry, secret_variables
-from ..graph import NO_OPTIONS, Call, Json, Options
+from ..graph import NO_OPTIONS, Call, ContainerNode, Json, Options
 from ..verify.faults import place_of
 from .bootstrap import BOOTSTRAP_COMMAND, runtime_requirement
 from .options import RELEASED_IMAGE, CompileOptions
@@ -84,6 +86,31 @@ class Executors:
             _amount(chosen.memory),
             _accelerator(chosen),
             config,
+        )
+
+    def container(self, call: Call, node: ContainerNode) -> Executor:
+        """The container of somebody else's image and command. Raises CompileError as `task` does."""
+        chosen = call.options
+        where = f"{call.id} ({call.where})" if call.where else call.id
+        env = {**dict(node.env), **dict(chosen.env or ())}
+        for name, value in env.items():
+            _check_env(where, name, value)
+        if not node.by_name:  # the server tells components apart by their containers alone, not by what goes in and out
+            env[ENV_INTERFACE] = node.fingerprint
+        pulled = [Entry(_OWN, "imagePullPolicy", self.options.pull_policy)] if self.options.pull_policy else []
+        config = executor_config(chosen, pulled)
+        _check_texts(where, config)
+        self._note(where, chosen, config)
+        return Executor(
+            node.image,
+            node.command,
+            node.args,
+            tuple(sorted(env.items())),
+            _amount(chosen.cpu),
+            _amount(chosen.memory),
+            _accelerator(chosen),
+            config,
+            json.loads(node.resources) if node.resources else {},
         )
 
     def code_task(self, argv: tuple[str, ...], env: tuple[tuple[str, str], ...]) -> Executor:

@@ -6,6 +6,7 @@ stands for a node, an interface and options that change its container, and is sh
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +20,8 @@ from grandpa_kfp_runtime.parameters import kfp_type
 from grandpa_kfp_runtime.values.sharing import describing
 
 from ..bind import Bound, bind
-from ..constants import default_json
+from ..constants import default_json, plain_value
+from ..containers import arguments_of, is_parameter
 from ..graph import (
     HANDLE,
     MISSING,
@@ -27,11 +29,13 @@ from ..graph import (
     Branch,
     Call,
     Constant,
+    ContainerNode,
     Graph,
     Group,
     Loop,
     Operation,
     ParameterValue,
+    Port,
     TaskOutput,
     Value,
     bodies_of,
@@ -42,6 +46,7 @@ from ..passes.control_tasks import chosen_by
 from ..verify.faults import place_of
 from .artifacts import artifacts_of
 from .executors import Executors
+from .exports import Exports
 from .fan_in import inline_limits
 from .names import Names, sanitise
 from .options import CompileOptions
@@ -116,12 +121,15 @@ class _Lowering:
             return self._branch(operation, room)
         if isinstance(operation, Loop):
             return self._loop(operation, room)
+        if isinstance(operation.node, ContainerNode):
+            return self._container(operation, operation.node, room)
         call = operation
         try:
             with describing(place_of(call)):
-                bound = bind(call, room.instances, room.parameters, encode=True)
+                bound = bind(call, room.instances, room.parameters, encode=True, containers=room.containers)
         except CodecError as error:
             raise CompileError(str(error)) from error
+        bound = replace(bound, interface=replace(bound.interface, exports=room.exports.of(call)))
         chosen = call.options
         return Task(
             room.keys[call.id],
@@ -129,6 +137,37 @@ class _Lowering:
             tuple([(name, room.source(value, bound.constants.get(name))) for name, value in bound.sources]),
             room.after((value for _, value in bound.sources), call.after),
             chosen.cache is not False and chosen.fallback is None,  # Kubeflow would keep a fallback as the result
+            chosen.retries or 0,
+            call.where,
+            backoff(chosen),
+        )
+
+    def _container(self, call: Call, node: ContainerNode, room: _Room) -> Task:
+        """A task of somebody else's image and command: it is given values and files instead of handles."""
+        chosen = call.options
+        key = (node.key, _container_options(chosen))
+        leaf = self.leaves.get(key)
+        if leaf is None:
+            executor = self.executors.container(call, node)
+            leaf = self.leaves[key] = Leaf(
+                f"comp-{self.names.pick(node.name)}",
+                tuple((port.name, port.type) for port in node.inputs),
+                (),
+                tuple((port.name, port.type) for port in node.gives if port.is_file),
+                executor,
+                place_of(call),
+                values=tuple((port.name, port.type) for port in node.gives if not port.is_file),
+                optional=tuple(port.name for port in node.inputs if port.optional),
+                theirs=True,
+            )
+        given = dict(arguments_of(node, call))
+        inputs = [(port.name, room.for_container(port, given.get(port))) for port in node.inputs]
+        return Task(
+            room.keys[call.id],
+            leaf.key,
+            tuple([(name, source) for name, source in inputs if source is not None]),
+            room.after(given.values(), call.after),
+            chosen.cache is not False,
             chosen.retries or 0,
             call.where,
             backoff(chosen),
@@ -157,10 +196,14 @@ class _Lowering:
             f"comp-{self.names.pick(call.node.name)}",
             tuple((item.name, lists or _input_type(item.kind, item.type)) for item in interface.inputs),
             interface.outputs,
-            artifacts_of(call, logs),
+            (
+                *artifacts_of(call, logs),
+                *((item.name, item.type) for item in interface.exports if not is_parameter(item.type)),
+            ),
             self.executors.task(call, args, limit),
             where,
             call.node.key == SPREAD.key,
+            tuple((item.name, item.type) for item in interface.exports if is_parameter(item.type)),
         )
 
     def _group(self, group: Group, room: _Room) -> Task:
@@ -259,16 +302,32 @@ class _Room:
     instances: dict[str, Any] = field(init=False)
     prints: dict[str, str] = field(init=False)
     logs: dict[str, tuple[str, ...]] = field(init=False)
+    containers: dict[str, ContainerNode] = field(init=False)
+    exports: Exports = field(init=False)
 
     def __post_init__(self) -> None:
         self.parameters = {parameter.name: parameter for parameter in self.graph.parameters}
         self.instances = {instance.id: instance for instance in self.graph.instances}
         self.prints = {instance.node.key: instance.node.fingerprint for instance in self.graph.instances}
         self.logs = {instance.node.key: instance.node.logs for instance in self.graph.instances}
+        calls = [item for item in self.graph.operations if isinstance(item, Call)]
+        self.containers = {call.id: call.node for call in calls if isinstance(call.node, ContainerNode)}
+        self.exports = Exports(self.graph)
+
+    def for_container(self, port: Port, value: Value | None) -> Source | None:
+        """What a container's input is bound to; None for nothing, which an optional one may be."""
+        if value is None or isinstance(value, Constant):
+            found = (json.loads(port.default) if port.default else None) if value is None else plain_value(value)
+            return None if found is None else FromConstant(found)
+        if isinstance(value, TaskOutput) and value.task not in self.containers:
+            return FromTask(self.keys[value.task], self.exports.name(value, port), port.is_file)
+        return self.source(value, None)
 
     def source(self, value: Any, constant: Any) -> Source:
         if isinstance(value, TaskOutput):
-            return FromTask(self.keys[value.task], self.output(value))
+            container = self.containers.get(value.task)
+            port = None if container is None else container.port(value.output)
+            return FromTask(self.keys[value.task], self.output(value), port is not None and port.is_file)
         if isinstance(value, ParameterValue):
             return FromParameter(self.known[value.name])
         return FromConstant(constant)
@@ -290,6 +349,8 @@ def _output_names(graph: Graph) -> dict[str, str]:
 
 
 def _input_type(kind: str, spec: Any) -> str:
+    if kind == "file":
+        return str(spec.name)
     return (kfp_type(spec) if kind == "raw" and spec is not None else None) or "STRING"
 
 

@@ -28,7 +28,7 @@ class Amount:
 class Executor:
     """One container. env is sorted by name; accelerator: a further resource and its amount.
 
-    kubernetes: its KubernetesExecutorConfig as plain data.
+    kubernetes: its KubernetesExecutorConfig as plain data. resources: further ones, as KFP's container spec has them.
     """
 
     image: str
@@ -39,14 +39,17 @@ class Executor:
     memory: Amount = Amount()
     accelerator: tuple[str, str] | None = None
     kubernetes: dict[str, Any] = field(default_factory=dict)
+    resources: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A component that is a container. inputs: (name, KFP's type); outputs: names, handles all of them;
-    artifacts: (name, schema title), nobody's inputs.
+    """A component that is a container. inputs: (name, KFP's type, of an artifact its schema title); outputs: names,
+    handles all of them; artifacts: (name, schema title).
 
     where: the task it was made for first, for messages; listed: its outputs are not handles but LISTs of them.
+    values: (name, KFP's type) of outputs that are no handles. optional: inputs that a task may do without. theirs: the
+    container runs a command of its own, and none of our code.
     """
 
     key: str
@@ -56,21 +59,25 @@ class Leaf:
     executor: Executor
     where: str = ""
     listed: bool = False
+    values: tuple[tuple[str, str], ...] = ()
+    optional: tuple[str, ...] = ()
+    theirs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FromConstant:
-    """An input bound to a value known now: str, bool, int, float."""
+    """An input bound to a value known now: str, bool, int, float; of other people's containers also list and dict."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class FromTask:
-    """An input bound to an output of a task of the same DAG."""
+    """An input bound to an output of a task of the same DAG. file: an artifact."""
 
     task: str
     output: str
+    file: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,8 @@ def predict_workflow(pipeline: Pipeline, env: Mapping[str, str] | None = None) -
 
 def _status(leaf: Leaf, count: int, env: Mapping[str, str]) -> int:
     """The compressed status of all tasks of one component; beyond a few, each costs what the last one did."""
-    pod = json.dumps([leaf.executor.args, leaf.executor.env, leaf.executor.kubernetes, dict(env)])
+    env = {} if leaf.theirs else dict(env)
+    pod = json.dumps([leaf.executor.args, leaf.executor.env, leaf.executor.kubernetes, env])
     sizes = [0]
     for number in range(1, min(count, _SAMPLES) + 1):
         text = "".join(f"{_noise(leaf.key, index)}{pod}{pod}" for index in range(number))
@@ -115,7 +116,7 @@ def check_tasks(pipeline: Pipeline) -> None:
 def _source_bytes(name: str, source: object) -> int:
     if isinstance(source, FromConstant):
         value = source.value
-        return len(name) + (len(json.dumps(value)) + 60 if type(value) is str else 60)
+        return len(name) + (len(json.dumps(value)) + 60 if isinstance(value, str | list | dict) else 60)
     return 2 * len(name) + 110
 
 

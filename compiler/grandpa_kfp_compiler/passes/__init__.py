@@ -13,7 +13,9 @@ from typing import TypeAlias
 from grandpa_kfp_runtime.errors import CompileError
 
 from ..graph import Graph
+from .container_values import container_values
 from .control_tasks import control_tasks
+from .fused_steps import fused_steps
 from .gather_inputs import gather_inputs
 from .nest_groups import nest_groups
 from .protect_defaults import protect_defaults
@@ -21,7 +23,7 @@ from .result_task import result_task
 
 Pass: TypeAlias = Callable[[Graph], Graph]
 
-PASSES: tuple[Pass, ...] = (protect_defaults, result_task, control_tasks, gather_inputs, nest_groups)
+PASSES: tuple[Pass, ...] = (protect_defaults, fused_steps, result_task, control_tasks, gather_inputs, nest_groups, container_values)
 """All passes, in the order they run."""
 
 
