@@ -63,6 +63,7 @@ def compile_graph(graph: Graph, options: CompileOptions | None = None) -> Compil
         raise GraphError([str(fault) for fault in faults])
     _check_python(graph, graph.code.python, options)
     prepared = run_passes(graph, print_after=options.print_after, write=options.write)
+    code = prepared.code or graph.code  # with what fused steps run
     version = _version()
     python = options.python or graph.code.python
     callbacks, left = callbacks_text(graph.callbacks)
@@ -70,8 +71,8 @@ def compile_graph(graph: Graph, options: CompileOptions | None = None) -> Compil
     executors = Executors(options, image, graph.code.python, version, dict.fromkeys(left), callbacks)
     bare = lower(prepared, options, executors)
     check_tasks(bare)
-    plan = plan_code(graph.code, bare, options)
-    pipeline = add_code(bare, plan, graph.code, options, executors)
+    plan = plan_code(code, bare, options)
+    pipeline = add_code(bare, plan, code, options, executors)
     try:
         text = emit(pipeline, version)
     except ValueError as error:

@@ -2,14 +2,14 @@
 
 Each output has one, `<output>-preview`, of the type that the output's annotation is drawn in. A task whose code
 refers to `log_metric` or `log_params` has `logged-metrics` besides, one that refers to `log_artifact` has
-`logged-artifacts`; a plain task has neither. The launcher fills in what is declared.
+`logged-artifacts`; a plain task has neither. A fused step has `fused-tasks`. The launcher fills in what is declared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from grandpa_kfp_runtime.contract import LOGGED_ARTIFACTS, LOGGED_METRICS
+from grandpa_kfp_runtime.contract import FUSED, FUSED_TASKS, LOGGED_ARTIFACTS, LOGGED_METRICS
 from grandpa_kfp_runtime.launch.executor_io import PREVIEW_SUFFIX
 from grandpa_kfp_runtime.logged.kinds import ARTIFACT, HTML, METRICS, SCHEMAS
 from grandpa_kfp_runtime.typespec import NONE, TypeSpec
@@ -29,7 +29,8 @@ def artifacts_of(call: Call, classes: Iterable[tuple[str, ...]]) -> tuple[tuple[
     logs = {*call.node.logs, *(name for names in classes for name in names)}
     metrics = ((LOGGED_METRICS, METRICS),) if logs & {"log_metric", "log_params"} else ()
     pages = ((LOGGED_ARTIFACTS, HTML),) if "log_artifact" in logs else ()
-    return (*outputs, *metrics, *pages)
+    tasks = ((FUSED_TASKS, HTML),) if call.node.key.startswith(FUSED) else ()
+    return (*outputs, *metrics, *pages, *tasks)
 
 
 def schema_of(type_: TypeSpec) -> str:

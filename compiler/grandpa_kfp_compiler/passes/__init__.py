@@ -23,7 +23,15 @@ from .result_task import result_task
 
 Pass: TypeAlias = Callable[[Graph], Graph]
 
-PASSES: tuple[Pass, ...] = (protect_defaults, fused_steps, result_task, control_tasks, gather_inputs, nest_groups, container_values)
+PASSES: tuple[Pass, ...] = (
+    protect_defaults,
+    fused_steps,
+    result_task,
+    control_tasks,
+    gather_inputs,
+    nest_groups,
+    container_values,
+)
 """All passes, in the order they run."""
 
 

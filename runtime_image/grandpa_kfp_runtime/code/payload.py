@@ -211,6 +211,19 @@ def write_zip(members: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def with_members(zip_bytes: bytes, members: Mapping[str, bytes]) -> tuple[bytes, str]:
+    """The zip with more members in it, and its SHA-256, hex.
+
+    >>> data, sha256 = with_members(write_zip({"a.py": b""}), {"b.json": b"{}"})
+    >>> data == write_zip({"b.json": b"{}", "a.py": b""}), sha256 == hashlib.sha256(data).hexdigest()
+    (True, True)
+    """
+    with zipfile.ZipFile(io.BytesIO(zip_bytes)) as archive:
+        known = {name: archive.read(name) for name in archive.namelist()}
+    data = write_zip({**known, **members})
+    return data, hashlib.sha256(data).hexdigest()
+
+
 # --- in the environment of a container ---
 
 
@@ -267,5 +280,6 @@ __all__ = [
     "node_key",
     "python_minor",
     "unpack",
+    "with_members",
     "write_zip",
 ]  # fmt: skip
