@@ -139,6 +139,7 @@ class Call:
 
     id: unique in its graph, `component/name`; options: everything merged, the call's own first.
     instance, method: of a class node's task, else empty; scope: the component path; where: file:line.
+    needs: of a task that runs always, operations that have to succeed all the same; it waits for them too.
     """
 
     id: str
@@ -151,6 +152,7 @@ class Call:
     where: str = ""
     instance: str = ""
     method: str = ""
+    needs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -354,6 +356,7 @@ def dependencies(graph: Graph) -> dict[str, tuple[str, ...]]:
                 (
                     *(item.task for item in inputs_of(operation, instances) if isinstance(item, TaskOutput)),
                     *operation.after,
+                    *(operation.needs if isinstance(operation, Call) else ()),
                 )
             )
         )

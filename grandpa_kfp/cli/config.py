@@ -57,7 +57,7 @@ def _resolved(spec: str | None, launched: Launched | None, profile: str | None) 
 
     if spec is None:
         return settings_for(None, profile=profile), {}
-    from ..engine.kfp_pipeline import read_pipeline
+    from ..engine.kfp_reading import read_pipeline
     from .configured import parameters_in, settings_of
     from .parameters import as_workflow, given_parameters, of_pipeline, of_target, place_of
     from .sources import load

@@ -165,7 +165,7 @@ def parameters_of(spec: str, launched: Launched | None) -> tuple[str, list[OwnPa
 
     source = source_of(spec)
     if source.kind == "yaml":
-        from ..engine.kfp_pipeline import read_pipeline
+        from ..engine.kfp_reading import read_pipeline
 
         pipeline = read_pipeline(source.file)
         return pipeline.name, of_pipeline(pipeline)

@@ -179,7 +179,7 @@ def _run_graph(source: Source, launched: Launched | None, options: dict[str, Any
 
 
 def _run_yaml(source: Source, options: dict[str, Any]) -> Run:
-    from ..engine.kfp_pipeline import read_pipeline
+    from ..engine.kfp_reading import read_pipeline
     from ..engine.pipeline_yaml import run_pipeline_yaml
     from .configured import parameters_in
     from .parameters import given_parameters, of_pipeline

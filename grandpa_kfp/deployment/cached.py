@@ -13,7 +13,7 @@ from typing import Any
 from grandpa_kfp_runtime.contract import TaskCall
 from grandpa_kfp_runtime.stores import Store
 
-from ..engine.kfp_pipeline import FromConstant, FromRoot, Source, YamlPipeline, YamlTask
+from ..engine.kfp_pipeline import FromConstant, FromParameter, FromTask, Source, YamlPipeline, YamlTask
 from ..engine.kfp_values import arrives, from_output_file
 from .task_records import Record, TaskRecords
 
@@ -47,7 +47,7 @@ class _Search:
         """Whether the task's outputs are known now."""
         if name in self._records.done:
             return True
-        found = [task for task in self._pipeline.tasks if task.container is not None and _name(task) == name]
+        found = [task for task in self._pipeline.dag.tasks if task.container is not None and _name(task) == name]
         if name in self._tried or len(found) != 1:
             return False
         self._tried.add(name)
@@ -69,19 +69,21 @@ class _Search:
     def _inputs(self, task: YamlTask) -> dict[str, Any] | None:
         """As its container would have got them; None where one is not known."""
         found = {}
-        for name, (kind, source) in task.inputs:
-            value = self._value(source)
+        for item in task.inputs:
+            value = self._value(item.source)
             if value is _UNKNOWN:
                 return None
-            found[name] = arrives(value, kind)
+            found[item.name] = arrives(value, item.type)
         return found
 
     def _value(self, source: Source) -> Any:
         if isinstance(source, FromConstant):
             return source.value
-        if isinstance(source, FromRoot):
+        if isinstance(source, FromParameter):
             return self._parameters.get(source.name, _UNKNOWN)
-        maker = self._pipeline.tasks[source.task]
+        if not isinstance(source, FromTask):
+            return _UNKNOWN  # which branch was taken is not known here
+        maker = self._pipeline.dag.tasks[source.task]
         if not self.add(_name(maker)):
             return _UNKNOWN
         text = self._records.done[_name(maker)].get("outputs", {}).get(source.output)

@@ -219,7 +219,7 @@ def _of_server(server: Server, wanted: str, root: Path, uri: str, secret: str, w
 
 
 def _of_this_machine(root: Path, run_id: str, uri: str) -> InspectedRun:
-    from ..engine.kfp_pipeline import read_pipeline
+    from ..engine.kfp_reading import read_pipeline
     from ..engine.record import read_head, read_run
 
     run = read_run(root, run_id)

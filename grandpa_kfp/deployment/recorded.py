@@ -176,11 +176,11 @@ class YamlRun:
         """Tasks of one name in different groups share it where they share node and fingerprint; their record tells."""
         record = self._started[task]
         name = task.partition("#")[0]
-        for item in self._read().tasks:
-            if item.container is not None and item.container.args[0] == "task" and _is_named(item.id, name):
-                call, _ = TaskCall.from_argv(item.container.args)
+        for id_, _, container in self._read().dag.containers():
+            if container.args[0] == "task" and _is_named(id_, name):
+                call, _ = TaskCall.from_argv(container.args)
                 if (call.node, call.fingerprint) == (record.get("node"), record.get("fingerprint")):
-                    return item.container
+                    return container
         raise LoadError(f"the pipeline of run {self._run_id} has no task {name} with the code that its record names")
 
     def _code(self, env: Mapping[str, str], call: TaskCall, folder: Path) -> OpenCode:
@@ -193,4 +193,16 @@ class YamlRun:
 
 
 def _is_named(identifier: str, name: str) -> bool:
-    return identifier == name or identifier.rpartition("/")[2] == name
+    """Whether a task of a pipeline is meant. name: with all groups and rounds around it, or alone.
+
+    >>> [_is_named("each/*/load", name) for name in ("each/3/load", "load", "other/3/load")]
+    [True, True, False]
+    """
+    parts, given = identifier.split("/"), name.split("/")
+    if len(given) == 1:
+        return parts[-1] == name
+    return len(parts) == len(given) and all(map(_is_round, parts, given))
+
+
+def _is_round(part: str, given: str) -> bool:
+    return part == given or (part == "*" and given.isdecimal())

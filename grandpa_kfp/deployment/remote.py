@@ -87,7 +87,7 @@ def _pipeline_of(data: Mapping[str, Any]) -> tuple[str, str]:
 
 def pipeline_of(server: Server, run: RemoteRun) -> YamlPipeline:
     """What the run was made of. Raises DeployError, and LoadError for a pipeline that is not ours."""
-    from ..engine.kfp_pipeline import read_pipeline
+    from ..engine.kfp_reading import read_pipeline
 
     if not all(run.pipeline):
         raise DeployError(f"run {run.name} was started without an uploaded pipeline, so that none can be read")

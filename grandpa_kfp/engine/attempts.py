@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
 
 from .dispatch import Dispatcher, Executor
-from .growth import Growth
+from .growth import Growing
 from .ledger import Ledger, Policy, one_line
 from .reports import fallback_failed
 from .timers import Timer, Timers
@@ -27,7 +27,8 @@ class Body(Protocol):
         ...
 
     def run(self, task: int, attempt: int) -> Any:
-        """Run one attempt; what it returns goes to `publish`, if it is no `Growth`. Raises whatever the task raises."""
+        """Run one attempt; what it returns goes to `publish`, if it is no `Growing`. Raises whatever the task
+        raises."""
         ...
 
     def publish(self, task: int, result: Any) -> Mapping[str, str]:
@@ -63,7 +64,7 @@ class Attempts:
         self._ledger = ledger
         self._timers = timers
         self._lock = threading.Lock()
-        self._growing: dict[int, Growth] = {}
+        self._growing: dict[int, Growing] = {}
         body.connect(ledger)
 
     def connect(self, dispatcher: Dispatcher, executor: Executor) -> None:
@@ -89,7 +90,7 @@ class Attempts:
             claimed = self._claim(timer)
             if not claimed:
                 return None  # given up; another lane has taken this one's place
-            outputs = None if type(result) is Growth else self._body.publish(task, result)
+            outputs = None if isinstance(result, Growing) else self._body.publish(task, result)
         except BaseException as error:
             if not claimed and not self._claim(timer):
                 return None
@@ -99,7 +100,7 @@ class Attempts:
             return self._go_on(task, result)
         return self._succeed(task, time.perf_counter() - begun, outputs)
 
-    def _go_on(self, task: int, growth: Growth) -> int | None:
+    def _go_on(self, task: int, growth: Growing) -> int | None:
         """A grown task, whose body has ended, or tasks of which have: it becomes more tasks, or ends as well."""
         try:
             host, extension = growth.host, growth.more()
@@ -160,8 +161,9 @@ class Attempts:
             return None
         wait_s = self._ledger.retried(task, one_line(error), duration_s, again=again)
         if wait_s is not None:
+            following = self._dispatcher.paused(task)
             self._timers.after(wait_s, lambda: self._dispatcher.resume(task))
-            return self._dispatcher.paused(task)
+            return following
         told = told or self._body.report(task, attempt, error)
         if self._ledger.policies[task].fallback is not None:
             try:

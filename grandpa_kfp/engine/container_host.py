@@ -72,7 +72,7 @@ def prepare(pipeline: YamlPipeline, store: Store, echo: Echo) -> Host:
     """
     server = docker.server()
     remove_left_behind()
-    containers = {task.container.label: (task.id, task.container) for task in pipeline.tasks if task.container}
+    containers = {container.label: (task, container) for task, _, container in pipeline.dag.containers()}
     location, network, mounts = _reach(store, server)
     host = Host(server, _user(server), location, network, mounts)
     faults = [fault for task, container in containers.values() for fault in _faults(task, container)]

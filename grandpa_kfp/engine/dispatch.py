@@ -48,12 +48,12 @@ class Dispatcher:
     """Hands out a schedule's tasks until all have ended, or until it is told to stop.
 
     cancel: looked at whenever a task ends, and every now and then. ready: told of each task that is ready, while the
-    lock is held: it must not wait nor call back.
+    lock is held: it must not wait nor call back. succeeded: whether a task has, for those that run always.
     """
 
     __slots__ = (
-        "_cancel", "_defect", "_done", "_executor", "_free", "_keep_going", "_lock", "_over", "_ready", "_schedule",
-        "_stopped", "_wake", "lost",
+        "_cancel", "_defect", "_done", "_executor", "_free", "_held", "_keep_going", "_lock", "_over", "_paused",
+        "_ready", "_schedule", "_stopped", "_succeeded", "_wake", "lost",
     )  # fmt: skip
 
     def __init__(
@@ -64,8 +64,12 @@ class Dispatcher:
         keep_going: bool = False,
         ready: Callable[[int], None] | None = None,
         cancel: CancelToken | None = None,
+        succeeded: Callable[[int], bool] = lambda task: False,
     ) -> None:
         self._schedule = schedule
+        self._succeeded = succeeded
+        self._paused: set[int] = set()
+        self._held = False
         self._cancel = cancel or CancelToken()
         self._executor = executor
         self._keep_going = keep_going
@@ -139,7 +143,7 @@ class Dispatcher:
         with self._lock:
             self.lost.extend(self._schedule.fail(task))
             if not self._keep_going:
-                self._stop()
+                self._hold()
             return self._next()
 
     def grew(self, extend: Callable[[Schedule], list[int]]) -> int | None:
@@ -159,11 +163,18 @@ class Dispatcher:
         """The task's lane is free though the task has not ended: it waits for `resume`. Returns as `done` does."""
         with self._lock:
             self._schedule.rest(task)
+            if self._held:
+                self._schedule.put_back(task)
+            else:
+                self._paused.add(task)
             return self._next()
 
     def resume(self, task: int) -> None:
         """A paused task is ready again."""
         with self._lock:
+            if task not in self._paused:
+                return
+            self._paused.discard(task)
             self._schedule.put_back(task)
             if not self._stopped:
                 self._bring_in(1)
@@ -184,8 +195,21 @@ class Dispatcher:
         if self._cancel.cancelled and not self._over:
             self._stop()
 
+    def _hold(self) -> None:
+        """The first task has failed: what runs may end, then those that run always are given out."""
+        if not self._schedule.has_always:
+            self._stop()
+        elif not self._held:
+            self._held = True
+            self._schedule.hold()
+            for task in sorted(self._paused):
+                self._schedule.put_back(task)
+            self._paused.clear()
+
     def _next(self) -> int | None:
         self._look_at_cancel()
+        if self._held and not self._schedule.has_always:
+            self._stop()
         following = None if self._stopped else self._schedule.take()
         if following is None:
             self._free += 1
@@ -210,7 +234,16 @@ class Dispatcher:
             self._executor.submit(task)
 
     def _end_if_idle(self) -> None:
-        if not self._schedule.running and not self._schedule.has_ready:
+        if self._schedule.running or self._schedule.has_ready:
+            return
+        ready: list[int] = []
+        if not self._stopped and self._schedule.has_always:
+            ready, lost = self._schedule.wind_up(self._succeeded)
+            self.lost.extend(lost)
+        if ready:
+            self._tell_ready(ready)
+            self._ask_for_lanes()
+        else:
             self._end()
 
     def _end(self) -> None:

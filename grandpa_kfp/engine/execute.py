@@ -148,7 +148,7 @@ def execute(
             if memo is not None and handle:
                 memo.given[output.task, output.output] = handle
         priority = None if order is None else [-order(call) for call in plan.calls]
-        tasks = Tasks(work.runs, plan.waits_for, work.policies, work.requests, budget, priority)
+        tasks = Tasks(work.runs, plan.waits_for, work.policies, work.requests, budget, priority, plan.always)
         with captured() if crew is None else nullcontext():
             return conduct(run, tasks, work, lanes, settings, kept)
     finally:

@@ -64,25 +64,43 @@ Parts: TypeAlias = "Iterator[tuple[Graph, int]]"
 class Host(Protocol):
     """Who knows the tasks of a run, for lanes that know none."""
 
-    def extend(self, schedule: Schedule, task: int, growth: Growth, extension: Extension) -> list[int]:
-        """Add tasks below a grown one; those that are ready. Nobody else uses the schedule meanwhile."""
+    def extend(self, schedule: Schedule, task: int, growth: Any, extension: Any) -> list[int]:
+        """Add tasks below a grown one; those that are ready. Nobody else uses the schedule meanwhile.
+
+        extension: what the growth's `more` has given.
+        """
         ...
 
-    def gather(self, task: int, growth: Growth) -> Mapping[str, str]:
+    def gather(self, task: int, growth: Any) -> Mapping[str, str]:
         """Make and hand on a grown task's outputs, when all that it has become has ended; their handles."""
         ...
 
 
-class Growth:
-    """A task whose body has returned calls. A lane takes it up again whenever the schedule says so.
+class Growing:
+    """A task that goes on as others. A lane takes it up again whenever the schedule says so.
 
-    outputs: the names it declares; parts: see `Parts`; listed: the parts' results are lists, which make one list,
-    in order; host: who knows the run's tasks, where the lanes do not; control: of a branch or loop, whose parts name
-    tasks as the run does. results: what the parts so far come to, each an output as it is, or an argument bound to
-    outputs; scope: of the tasks below it, once it has some.
+    host: who knows the run's tasks, where the lanes do not.
     """
 
-    __slots__ = ("_parts", "control", "host", "listed", "outputs", "results", "scope")
+    __slots__ = ("host",)
+
+    def __init__(self, host: Host | None) -> None:
+        self.host = host
+
+    def more(self) -> Any:
+        """What comes next, None when all has been given."""
+        raise TypeError(f"{type(self).__name__} does not say what comes next")
+
+
+class Growth(Growing):
+    """A task whose body has returned calls.
+
+    outputs: the names it declares; parts: see `Parts`; listed: the parts' results are lists, which make one list,
+    in order; control: of a branch or loop, whose parts name tasks as the run does. results: what the parts so far come
+    to, each an output as it is, or an argument bound to outputs; scope: of the tasks below it, once it has some.
+    """
+
+    __slots__ = ("_parts", "control", "listed", "outputs", "results", "scope")
 
     def __init__(
         self,
@@ -93,8 +111,8 @@ class Growth:
         host: Host | None = None,
         control: Control | None = None,
     ) -> None:
+        super().__init__(host)
         self.control = control
-        self.host = host
         self._parts = parts
         self.outputs = outputs
         self.listed = listed

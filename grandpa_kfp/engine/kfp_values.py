@@ -25,13 +25,13 @@ _EXACT = 1e21  # from here on Go writes doubles with an exponent
 
 
 def arrives(value: Json, type_: str = "") -> Json:
-    """What a container's ExecutorInput holds for a value: numbers as doubles, a null STRING as "".
+    """What a container's ExecutorInput holds for a value: numbers as doubles, a STRING as text, a null one as "".
 
-    >>> arrives([2.0, 2**53 + 1, None]), arrives(None, "STRING")
-    ([2, 9007199254740992, None], '')
+    >>> arrives([2.0, 2**53 + 1, None]), arrives(None, "STRING"), arrives([2.0, "x"], "STRING")
+    ([2, 9007199254740992, None], '', '[2,"x"]')
     """
-    if value is None and type_ == "STRING":
-        return ""
+    if type_ == "STRING" and not isinstance(value, str):
+        return "" if value is None else json.dumps(arrives(value), ensure_ascii=False, separators=(",", ":"))
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return value
     if isinstance(value, int | float):

@@ -31,7 +31,14 @@ class ThreadLanes:
         self._timers = Timers(lambda defect: self._dispatcher.crash(defect))
         attempts = Attempts(body, ledger, self._timers, recall)
         self._executor = ThreadExecutor(lanes, attempts.work, lambda defect: self._dispatcher.crash(defect))
-        self._dispatcher = Dispatcher(schedule, self._executor, keep_going=keep_going, ready=ready, cancel=cancel)
+        self._dispatcher = Dispatcher(
+            schedule,
+            self._executor,
+            keep_going=keep_going,
+            ready=ready,
+            cancel=cancel,
+            succeeded=lambda task: ledger.runs[task].succeeded,
+        )
         attempts.connect(self._dispatcher, self._executor)
 
     @property

@@ -1,8 +1,9 @@
 """One entry for a compiled YAML: `run_pipeline_yaml` runs its containers' commands on this machine.
 
 As Kubeflow Pipelines would: the same arguments, the same environment, values through a store, parameters
-with KFP's losses. `kfp_pipeline.py` reads the file, `yaml_tasks.py` runs one task, as a process
-(`subprocesses.py`) or in a container (`containers.py`), `session.py` the whole.
+with KFP's losses, branches and loops decided when their inputs are there. `kfp_reading.py` reads the file,
+`yaml_table.py` knows the tasks, `yaml_tasks.py` runs one, as a process (`subprocesses.py`) or in a container
+(`containers.py`), `session.py` the whole.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,8 @@ from grandpa_kfp_runtime.values.handles import from_handle
 
 from .cancelling import CancelToken
 from .events import Subscriber, as_listener
-from .kfp_pipeline import FromTask, YamlParameter, YamlPipeline, consumers, read_pipeline
+from .kfp_pipeline import YamlParameter, YamlPipeline
+from .kfp_reading import read_pipeline
 from .kfp_values import arrives, check
 from .parameters import missing, unknown
 from .record import Record, new_id
@@ -36,6 +38,7 @@ from .scratch import Scratch
 from .session import Settings, Tasks, conduct, note, on_threads
 from .subprocesses import Processes
 from .threads import default_lanes
+from .yaml_table import NotMade, YamlTable
 from .yaml_tasks import Echo, Place, Runner, YamlTasks, to_stderr
 
 
@@ -93,12 +96,13 @@ def run_pipeline_yaml(
         from .containers import Containers
 
         runner = Containers(run.id, place.folder, host, shown)
-    work = Pods(YamlTasks(run, pipeline, bound, place, runner, counted), pipeline, place, scratch)
-    waits_for = [task.after for task in pipeline.tasks]
-    tasks = Tasks(work.runs, waits_for, work.policies, work.requests, work.budget)
+    table = YamlTable(run, pipeline.dag, bound, counted)
+    work = Pods(YamlTasks(run, pipeline, table, place, runner), table, pipeline, place, scratch)
+    waits_for = [task.after for task in pipeline.dag.tasks]
+    tasks = Tasks(table.runs, waits_for, table.policies, table.requests, work.budget)
     settings = Settings(parallelism or default_lanes(), keep_going, cancel=cancel, listeners=heard)
     with _ended_by_sigterm():
-        return conduct(run, tasks, work, on_threads(work, settings), settings, record)
+        return conduct(run, tasks, work, on_threads(work, settings, work.skips), settings, record)
 
 
 def bind_parameters(pipeline: YamlPipeline, given: Mapping[str, Any]) -> dict[str, Json]:
@@ -160,7 +164,7 @@ def _check_fits(value: Json, declared: Input) -> None:
 
 def _declared(pipeline: YamlPipeline, parameter: str) -> Input | None:
     """How the first task that reads the parameter declares it."""
-    for task, name in consumers(pipeline.tasks, parameter):
+    for task, name in pipeline.dag.consumers(parameter):
         if task.container is not None and task.container.args[0] == "task":
             call, _ = TaskCall.from_argv(task.container.args)
             return next((item for item in call.interface.inputs if item.name == name), None)
@@ -170,22 +174,24 @@ def _declared(pipeline: YamlPipeline, parameter: str) -> Input | None:
 class Pods:
     """The run's work: its tasks, and its value at the end."""
 
-    def __init__(self, tasks: YamlTasks, pipeline: YamlPipeline, place: Place, scratch: Scratch) -> None:
+    def __init__(
+        self, tasks: YamlTasks, table: YamlTable, pipeline: YamlPipeline, place: Place, scratch: Scratch
+    ) -> None:
         self._tasks = tasks
+        self._table = table
         self._pipeline = pipeline
         self._place = place
         self._scratch = scratch
-        self.runs, self.policies, self.requests, self.budget = tasks.runs, tasks.policies, tasks.requests, tasks.budget
+        self.budget, self.skips = tasks.budget, tasks.skips
         self.connect, self.run, self.publish, self.report = tasks.connect, tasks.run, tasks.publish, tasks.report
         self.give_up, self.ended, self.printed = tasks.give_up, tasks.ended, tasks.printed
         self.fall_back = tasks.fall_back
 
     def collect(self) -> tuple[Any, Mapping[str, str]]:
-        handles = {
-            name: str(self._tasks.value_of(source))
-            for name, source in self._pipeline.outputs
-            if isinstance(source, FromTask)
-        }
+        handles: dict[str, str] = {}
+        for name, source in self._pipeline.dag.outputs:
+            with suppress(NotMade):  # of a task that was skipped
+                handles[name] = str(self._table.value(self._table.root, source))
         if RESULT not in handles:
             return None, handles
         return self._decode(handles[RESULT]), handles
@@ -214,7 +220,7 @@ class Pods:
         """The pipeline's modules, importable in this process for a moment."""
         from grandpa_kfp_runtime.launch.task_code import open_code
 
-        env = next((dict(task.container.env) for task in self._pipeline.tasks if task.container is not None), {})
+        env = next((dict(container.env) for _, _, container in self._pipeline.dag.containers()), {})
         code = open_code(env, self._place.store, self._place.folder / "code")
         try:
             yield

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from grandpa_kfp_compiler.bind import Bound, bind_all
 from grandpa_kfp_compiler.graph import Call, Graph, PythonNode, TaskOutput, inputs_of
@@ -20,13 +20,15 @@ Key = tuple[str, str]
 class Plan:
     """Task i is `calls[i]`, bound by `bounds[i]`, and waits for the tasks `waits_for[i]`.
 
-    uses: how often each output is read, the run's own targets included.
+    uses: how often each output is read, the run's own targets included. always: the tasks that run whatever became of
+    what they wait for, and what of it has to succeed all the same.
     """
 
     calls: tuple[Call, ...]
     bounds: tuple[Bound, ...]
     waits_for: tuple[tuple[int, ...], ...]
     uses: dict[Key, int]
+    always: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def make_plan(graph: Graph, targets: Sequence[TaskOutput] | None, given: Collection[Key]) -> Plan:
@@ -44,6 +46,7 @@ def make_plan(graph: Graph, targets: Sequence[TaskOutput] | None, given: Collect
     bounds = bind_all(chosen, instances, parameters)
     waits_for: list[tuple[int, ...]] = []
     uses: dict[Key, int] = {}
+    always: dict[int, tuple[int, ...]] = {}
     for call, bound in zip(chosen, bounds, strict=True):
         before: dict[int, None] = {}
         for _, leaf in bound.sources:
@@ -53,14 +56,16 @@ def make_plan(graph: Graph, targets: Sequence[TaskOutput] | None, given: Collect
                 maker = number.get(leaf.task)  # None for a task of the run that is not the graph's: it has ended
                 if maker is not None and key not in given:
                     before[maker] = None
-        for task in call.after:
+        for task in (*call.after, *call.needs):
             if task in number:
                 before[number[task]] = None
         waits_for.append(tuple(before))
+        if call.options.always:
+            always[len(waits_for) - 1] = tuple([number[task] for task in call.needs if task in number])
     for target in _final(graph) if targets is None else targets:
         key = (target.task, target.output)
         uses[key] = uses.get(key, 0) + 1
-    return Plan(tuple(chosen), tuple(bounds), tuple(waits_for), uses)
+    return Plan(tuple(chosen), tuple(bounds), tuple(waits_for), uses, always)
 
 
 def _final(graph: Graph) -> list[TaskOutput]:
@@ -89,7 +94,9 @@ def _needed(
             needed.add(id_)
             waiting.extend(task for task, output in reads[id_] if (task, output) not in given)
             waiting.extend(
-                task for task in calls[id_].after if not all((task, name) in given for name in calls[task].node.outputs)
+                task
+                for task in (*calls[id_].after, *calls[id_].needs)
+                if not all((task, name) in given for name in calls[task].node.outputs)
             )
     return needed
 

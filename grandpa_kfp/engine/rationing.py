@@ -13,7 +13,7 @@ While no task of a run asks for anything, each method is the schedule's own behi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import heappop, heappush
 
 from .resources import Budget, Request
@@ -41,8 +41,9 @@ class RationedSchedule(Schedule):
         priority: Sequence[float] | None,
         requests: Sequence[Request | None],
         budget: Budget,
+        always: Mapping[int, Collection[int]] | None = None,
     ) -> None:
-        super().__init__(waits_for, priority)
+        super().__init__(waits_for, priority, always or {})
         self.requests = requests
         self.budget = budget
         self._aside: dict[Request, list[int]] = {}  # ready tasks by what they ask for, as heaps of keys
@@ -124,12 +125,33 @@ class RationedSchedule(Schedule):
         self._over(task)
         super().put_back(task)
 
-    def add(self, task: int, waits_for: Sequence[Collection[int]], needs: Sequence[int], left: int = 0) -> list[int]:
+    def add(
+        self,
+        task: int,
+        waits_for: Sequence[Collection[int]],
+        needs: Sequence[int],
+        left: int = 0,
+        always: Mapping[int, Collection[int]] | None = None,
+    ) -> list[int]:
         self._over(task)
         if not self._counts:
             first = self.count
             self._counts = any(map(self.requests.__getitem__, range(first, first + len(waits_for))))
-        return super().add(task, waits_for, needs, left)
+        return super().add(task, waits_for, needs, left, always or {})
+
+    def hold(self) -> None:
+        for waiting in self._aside.values():
+            for key in waiting:
+                heappush(self._ready, key)
+        self._aside.clear()
+        self._for_whom = None
+        super().hold()
+
+    def wind_up(self, succeeded: Callable[[int], bool]) -> tuple[list[int], list[int]]:
+        if self._counts and self.running > 0:  # what was interrupted holds nothing any more
+            for task in range(self.count):
+                self._over(task)
+        return super().wind_up(succeeded)
 
     def stop(self) -> None:
         super().stop()

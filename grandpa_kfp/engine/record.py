@@ -194,6 +194,8 @@ def _more_of(task: TaskRun) -> dict[str, Any]:
         data["error"], data["report"] = task.error, task.report
     if task.fell_back:
         data["fell_back"] = True
+    if task.reason:
+        data["reason"] = task.reason
     if task.logged:
         data["logged"] = task.logged.to_json()
     return data
@@ -326,4 +328,4 @@ def _replay(run: Run, event: Event, logs: dict[str, Collector]) -> None:
     elif isinstance(event, events.TaskRetried):
         task.state, task.duration_s, task.error = "waiting", event.duration_s, event.error
     elif isinstance(event, events.TaskDropped):
-        task.state = event.state
+        task.state, task.reason = event.state, event.reason

@@ -23,7 +23,7 @@ class TaskRun:
     output, where the run was recorded. error: one line; report: the whole of it. logged: metrics, parameters and
     artifacts of the last attempt. parent: of a task that another one's body called, or that is in a branch or loop,
     that other one, whose duration includes it; waits_for: what such a task waited for. fell_back: it failed, and its
-    `fallback` is its result.
+    `fallback` is its result. reason: why it was skipped, where that is known.
     """
 
     id: str
@@ -39,6 +39,7 @@ class TaskRun:
     parent: str = ""
     waits_for: tuple[str, ...] = ()
     fell_back: bool = False
+    reason: str = ""
 
     @property
     def name(self) -> str:
@@ -47,6 +48,11 @@ class TaskRun:
     @property
     def has_result(self) -> bool:
         return self.state in ("succeeded", "cached")
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether what waits for it goes on: it has a result, its own or its fallback."""
+        return self.has_result or self.fell_back
 
 
 @dataclass(slots=True)

@@ -4,11 +4,15 @@ Tasks are numbers from 0. A `Schedule` neither runs anything nor knows how it is
 safe: `dispatch.py` puts a lock around it.
 
 A task may grow while it runs: `add` puts tasks below it, and the task is taken once more when they have ended.
+
+A task that runs *always* waits until all it waits for has ended, however. A failure goes past it: what waits for it is
+lost with what came before it. Where something that it waits for will never succeed it is not ready by itself: once
+nothing else is ready or runs, `wind_up` says which such tasks are next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
 
@@ -39,6 +43,7 @@ def remaining_lengths(waits_for: Sequence[Collection[int]]) -> list[int]:
     return lengths
 
 
+_NONE: Mapping[int, Collection[int]] = {}
 _BITS = 32
 _NUMBER = (1 << _BITS) - 1
 """A ready task is one integer, its key: urgency, age, number, from the highest bits down; the lowest goes first."""
@@ -54,17 +59,31 @@ class Schedule:
     waits_for: for each task the tasks it waits for, each named once.
     priority: higher goes first among ready tasks, equals in the order of their numbers;
         without it the length of the longest path that still hangs on the task.
+    always: the tasks that run always, and which of those that they wait for have to succeed all the same.
 
     >>> schedule = Schedule([(), (), (1,)])
     >>> schedule.take(), schedule.take(), schedule.take()
     (1, 0, None)
     >>> schedule.finish(1)
     [2]
+    >>> schedule = Schedule([(), (0,), (0, 1)], always={2: ()})
+    >>> schedule.take(), schedule.fail(0), schedule.take()
+    (0, [1], None)
+    >>> schedule.wind_up(lambda task: False), schedule.take()
+    (([2], []), 2)
     """
 
-    __slots__ = ("_ages", "_followers", "_grown", "_key", "_missing", "_ready", "_reserved", "_stopped", "running")
+    __slots__ = (
+        "_ages", "_always", "_followers", "_grown", "_held", "_key", "_missing", "_ready", "_reserved", "_stopped",
+        "_vital", "running",
+    )  # fmt: skip
 
-    def __init__(self, waits_for: Sequence[Collection[int]], priority: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        waits_for: Sequence[Collection[int]],
+        priority: Sequence[float] | None = None,
+        always: Mapping[int, Collection[int]] = _NONE,
+    ) -> None:
         count = len(waits_for)
         rank: Sequence[float] = remaining_lengths(waits_for) if priority is None else priority
         self._key = [0] * count
@@ -82,7 +101,31 @@ class Schedule:
         self._ages: dict[int, int] = {}  # of tasks that grow several times: of all that they become
         self._reserved: set[int] = set()
         self._stopped = False
+        self._always: dict[int, tuple[frozenset[int], frozenset[int]]] = {}  # what they wait for, what has to succeed
+        self._vital: set[int] = set()  # those that run always and have not ended, and all that they have become
+        self._held = False  # only they become ready
+        self._note_always(0, waits_for, always)
         self.running = 0
+
+    def _note_always(
+        self, first: int, waits_for: Sequence[Collection[int]], always: Mapping[int, Collection[int]]
+    ) -> None:
+        for task, needs in always.items():
+            before = frozenset([first + producer for producer in waits_for[task]])
+            self._always[first + task] = before, frozenset([first + need for need in needs])
+            self._vital.add(first + task)
+
+    def _goes(self, task: int) -> bool:
+        """Whether a task may become ready."""
+        return not self._stopped and (not self._held or task in self._vital)
+
+    @property
+    def has_always(self) -> bool:
+        """Whether a task is left that runs always."""
+        return bool(self._vital)
+
+    def runs_always(self, task: int) -> bool:
+        return task in self._always
 
     def _follow(self, producer: int, task: int) -> None:
         followers = self._followers[producer]
@@ -173,7 +216,7 @@ class Schedule:
             if grown and follower in grown:
                 if left == grown[follower]:
                     self._go_on(follower)
-            elif not left and not self._stopped:
+            elif not left and self._goes(follower):
                 if follower in self._reserved:
                     self._reserved.discard(follower)
                     continue
@@ -183,16 +226,25 @@ class Schedule:
         if grown:
             grown.pop(task, None)
             self._ages.pop(task, None)
+        if self._vital:
+            self._vital.discard(task)
         return ready
 
-    def add(self, task: int, waits_for: Sequence[Collection[int]], needs: Sequence[int], left: int = 0) -> list[int]:
+    def add(
+        self,
+        task: int,
+        waits_for: Sequence[Collection[int]],
+        needs: Sequence[int],
+        left: int = 0,
+        always: Mapping[int, Collection[int]] = _NONE,
+    ) -> list[int]:
         """A running task goes on as others: they get the numbers from `count` on, and it waits.
 
         waits_for: for each new task those of the new ones, counted from 0, that it waits for; needs: those of
         them that the task itself waits for. It is ready once more when no more than `left` of all that it waits
         for are missing, and goes before all others then; `finish` does not tell. New tasks are as urgent as
         the task is; of equally urgent ones the newest go first, so that few are under way; but where a task grows
-        several times, which it does with `left`, in the order they were added.
+        several times, which it does with `left`, in the order they were added. always: as of the class, counted from 0.
         Returns the new ones that are ready. A task that was lost meanwhile gets none.
 
         >>> schedule = Schedule([(), ()])
@@ -213,15 +265,17 @@ class Schedule:
         for number, before in enumerate(waits_for, first):
             for producer in before:
                 self._follow(first + producer, number)
+        if always:
+            self._note_always(first, waits_for, always)
+        if task in self._vital:
+            self._vital.update(range(first, len(self._key)))
         self._missing[task] += len(needs)
         self._grown[task] = left
         for need in needs:
             self._follow(first + need, task)
         if self._missing[task] <= left:
             self._go_on(task)
-        if self._stopped:
-            return []
-        ready = [number for number, before in enumerate(waits_for, first) if not before]
+        ready = [number for number, before in enumerate(waits_for, first) if not before and self._goes(number)]
         for number in ready:
             heappush(self._ready, self._key[number])
         return ready
@@ -243,7 +297,7 @@ class Schedule:
 
     def _go_on(self, task: int) -> None:
         self._grown[task] = -1
-        if not self._stopped:
+        if self._goes(task):
             heappush(self._ready, ((~task) << _BITS) | task)  # below all others; what grew last first
 
     def is_lost(self, task: int) -> bool:
@@ -253,11 +307,23 @@ class Schedule:
     def fail(self, task: int) -> list[int]:
         """A running task failed for good: every task that waits for it, however far, is returned and never runs."""
         self.running -= 1
+        lost = self._lose_behind(task)
+        self._vital.discard(task)
+        return lost
+
+    def _lose_behind(self, task: int) -> list[int]:
         lost: list[int] = []
         waiting = [task]
+        passed: set[int] = set()
         for failed in waiting:  # grows while it is walked
             for follower in self._followers[failed]:
                 if self._missing[follower] > 0:
+                    if follower in self._always and failed not in self._always[follower][1]:
+                        if follower not in passed:
+                            passed.add(follower)
+                            waiting.append(follower)
+                        continue
+                    self._vital.discard(follower)
                     self._missing[follower] = -1
                     if follower in self._reserved:
                         self._reserved.discard(follower)
@@ -282,8 +348,45 @@ class Schedule:
         if task in self._grown:
             if not self.is_lost(task):
                 self._go_on(task)
-        elif not self._stopped and not self._missing[task]:
+        elif self._goes(task) and not self._missing[task]:
             heappush(self._ready, self._key[task])
+
+    def hold(self) -> None:
+        """From now on no task becomes ready but those that run always, and what they become. Those that run may end."""
+        self._held = True
+        self._ready = [key for key in self._ready if key & _NUMBER in self._vital]
+        heapify(self._ready)
+
+    def wind_up(self, succeeded: Callable[[int], bool]) -> tuple[list[int], list[int]]:
+        """Nothing else is ready, what still runs counts no more: those tasks that run always are ready which wait for
+        none of each other; and those that never run, since what they need has not succeeded.
+
+        succeeded: whether a task has. To be called again when nothing is ready once more.
+        """
+        left = sorted(
+            task for task in self._vital if task in self._always and self._missing[task] > 0 and task not in self._grown
+        )
+        if not left:
+            return [], []
+        self.running, self._stopped, self._held = 0, False, True
+        self._ready.clear()
+        self._vital = set(left)
+        lost: list[int] = []
+        for task in left:
+            if task in self._vital and any(
+                not succeeded(need) and need not in self._vital for need in self._always[task][1]
+            ):
+                self._vital.discard(task)
+                self._missing[task] = -1
+                lost += [task, *self._lose_behind(task)]
+        ready = []
+        for task in left:
+            if task in self._vital:
+                self._missing[task] = len(self._always[task][0] & self._vital)
+                if not self._missing[task]:
+                    heappush(self._ready, self._key[task])
+                    ready.append(task)
+        return ready, lost
 
     def stop(self) -> None:
         """No further task becomes ready; those that run may still end."""

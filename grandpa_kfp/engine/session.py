@@ -208,7 +208,7 @@ def _raise_if_cancelled(cancel: CancelToken | None, run: Run) -> None:
     if (
         cancel is not None
         and cancel.cancelled
-        and not all(task.has_result or task.fell_back for task in run.tasks.values())
+        and not all(task.has_result or task.fell_back or task.state == "skipped" for task in run.tasks.values())
     ):
         raise RunCancelled(f"{run.name} was cancelled" + (f": {cancel.reason}" if cancel.reason else ""))
 
@@ -228,7 +228,7 @@ def _settle(runs: Sequence[TaskRun], lost: Sequence[int], journal: Journal) -> N
     for task in runs:
         if task.state in ("waiting", "running"):
             task.state = "stopped"
-        if task.state in ("skipped", "stopped") and task.id and journal.active:
+        if task.state in ("skipped", "stopped") and task.id and not task.reason and journal.active:
             journal.tell(TaskDropped(time.time(), task.id, task.state))
 
 

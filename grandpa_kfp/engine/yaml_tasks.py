@@ -12,13 +12,13 @@ import os
 import shutil
 import sys
 import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
+from uuid import uuid4
 
-from grandpa_kfp_runtime.contract import ENV_FALLBACK, EXECUTOR_INPUT
+from grandpa_kfp_runtime.contract import EXECUTOR_INPUT
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError, TaskTimeout
 from grandpa_kfp_runtime.events.kinds import Event
 from grandpa_kfp_runtime.events.of_logged import logged_in
@@ -30,12 +30,13 @@ from grandpa_kfp_runtime.typespec import Json
 
 from .following import Following
 from .kfp_containers import Container
-from .kfp_pipeline import FromConstant, FromRoot, Source, YamlPipeline, YamlTask
-from .kfp_values import arrives, from_output_file
-from .ledger import Ledger, Policy, pause_s
+from .kfp_pipeline import YamlPipeline, YamlTask
+from .ledger import Ledger
 from .resources import Budget
-from .resources import Limits as Resources
-from .run import Run, TaskRun
+from .run import Run
+from .scheduler import Schedule
+from .yaml_loops import Extension, YamlGrowth
+from .yaml_table import YamlTable
 
 _LAST_LINES = 20
 _PIPE_S = 1.0
@@ -112,34 +113,19 @@ class Runner(Protocol):
 
 
 class YamlTasks:
-    """The tasks of one run of one compiled pipeline; `Body` for `attempts.py`."""
+    """The tasks of one run of one compiled pipeline; `Body` for `attempts.py`, and host of its loops."""
 
-    def __init__(
-        self,
-        run: Run,
-        pipeline: YamlPipeline,
-        parameters: Mapping[str, Json],
-        place: Place,
-        runner: Runner,
-        limits: Resources,
-    ) -> None:
+    def __init__(self, run: Run, pipeline: YamlPipeline, table: YamlTable, place: Place, runner: Runner) -> None:
         self._run = run
         self._pipeline = pipeline
-        self._parameters = parameters
+        self._table = table
         self._place = place
         self._runner = runner
-        self._texts: dict[tuple[int, str], str] = {}
         self._fallen: dict[int, Mapping[str, str]] = {}  # outputs of tasks that have failed, and left their fallback
         self._printing: dict[str, TaskOutput] = {}
+        self._uuids: dict[int, str] = {}
         self._following = Following(place.store, self._heard)
-        self._uuids = [str(uuid.uuid4()) for _ in pipeline.tasks]
-        self.runs = tuple(TaskRun(task.id if task.container else "") for task in pipeline.tasks)
-        self.policies = tuple(map(_policy, pipeline.tasks))
-        self.budget = Budget(limits)
-        self.requests = [
-            limits.request(task.container.limits.asked(), task.id) if task.container else None
-            for task in pipeline.tasks
-        ]
+        self.budget = Budget(table.limits)
 
     def connect(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -148,12 +134,27 @@ class YamlTasks:
         """The task under way has printed a line, to whichever of its streams."""
         self._printing[task].write("stderr", f"{line}\n")
 
-    def run(self, task: int, attempt: int) -> Mapping[str, str]:
-        found = self._pipeline.tasks[task]
+    def skips(self, task: int) -> bool:
+        """Whether the task has ended without having run: its condition does not hold, or one before it was skipped."""
+        try:
+            why = self._table.why_skipped(task)
+        except GrandpaError:
+            return False  # `run` raises it again
+        if why:
+            self._ledger.skipped(task, why)
+        return bool(why)
+
+    def run(self, task: int, attempt: int) -> Mapping[str, str] | YamlGrowth:
+        table = self._table
+        found = table.task(task)
+        if found.condition is not None:
+            table.why_skipped(task)
+        if found.loop is not None:
+            return YamlGrowth(self, table.items(task), found.loop.parallelism)
         if found.container is None:
             return {}
         ready = self._prepare(task, attempt, found, found.container)
-        output = self._printing[found.id] = self._ledger.output(task, attempt)
+        output = self._printing[ready.task] = self._ledger.output(task, attempt)
         self._following.begin(ready.key, self._records(ready))
         told = False
         try:
@@ -166,14 +167,13 @@ class YamlTasks:
         if ended.how:
             raise self._failure(ready, ended)
         outputs = {name: _read_output(ready.outputs / name, name) for name, _ in found.outputs}
-        if self.policies[task].fallback is not None and self._fell_back(ready):
+        if table.policies[task].fallback is not None and self._fell_back(ready):
             self._fallen[task] = outputs
             raise self._failure(ready, Ended("fell back"))
         return outputs
 
     def publish(self, task: int, result: Mapping[str, str]) -> Mapping[str, str]:
-        for name, text in result.items():
-            self._texts[task, name] = text
+        self._table.publish(task, result)
         return result
 
     def fall_back(self, task: int) -> Mapping[str, str]:
@@ -183,14 +183,27 @@ class YamlTasks:
             raise TaskError("its process ended before it could leave it")
         return self.publish(task, outputs)
 
+    def extend(self, schedule: Schedule, task: int, growth: YamlGrowth, extension: Extension) -> list[int]:
+        """The next rounds of a loop."""
+        if schedule.is_lost(task):
+            return schedule.add(task, (), ())
+        added = self._table.add_rounds(task, extension.items)
+        ready = schedule.add(task, added.waits_for, added.needs, extension.left)
+        self._ledger.grew(task, [number for number in added.numbers if self._table.runs[number].id])
+        return ready
+
+    def gather(self, task: int, growth: YamlGrowth) -> Mapping[str, str]:
+        return self.publish(task, self._table.collected(task))
+
     def report(self, task: int, attempt: int, error: BaseException) -> TaskError:
-        name = self._pipeline.tasks[task].id
+        name = self._table.id(task)
         if isinstance(error, TaskTimeout) and not error.task:
             return TaskTimeout(f"{name} failed: {error}", task=name)
-        if isinstance(error, TaskError):
+        if isinstance(error, TaskError) and str(error).startswith(name):
             error.task = name
             return error
-        made = TaskError(f"{name} failed: {type(error).__name__}: {error}", task=name)
+        kind = "" if isinstance(error, GrandpaError) else f"{type(error).__name__}: "
+        made = TaskError(f"{name} failed: {kind}{error}", task=name)
         made.__cause__ = error
         return made
 
@@ -204,36 +217,29 @@ class YamlTasks:
         self._following.close()
         self._runner.close()
 
-    def value_of(self, source: Source) -> Json:
-        """What a source holds, as a container receives it."""
-        if isinstance(source, FromConstant):
-            return source.value
-        if isinstance(source, FromRoot):
-            return self._parameters[source.name]
-        text = self._texts[source.task, source.output]
-        return from_output_file(text, dict(self._pipeline.tasks[source.task].outputs)[source.output])
-
     # --- one attempt -------------------------------------------------------------------------------
 
     def _prepare(self, number: int, attempt: int, task: YamlTask, container: Container) -> Attempt:
-        folder = self._place.folder / "tasks" / task.id
+        id_ = self._table.id(number)
+        inputs = self._table.inputs(number)
+        folder = self._place.folder / "tasks" / id_
         outputs = folder / "outputs"
         shutil.rmtree(outputs, ignore_errors=True)
         work = folder / f"attempt-{attempt}"
-        uri = self._place.folder / "artifacts" / self._pipeline.name / self._run.id / task.id / self._uuids[number]
+        uuid = self._uuids.setdefault(number, str(uuid4()))
+        uri = self._place.folder / "artifacts" / self._pipeline.name / self._run.id / id_ / uuid
         for made in (outputs, work / "tmp", uri):
             made.mkdir(parents=True, exist_ok=True)
-        args = _filled(container.args, self._executor_input(task, outputs, uri))
-        request = self.requests[number]
+        args = _filled(container.args, self._executor_input(task, inputs, outputs, uri))
+        request = self._table.requests[number]
         threads = 0 if request is None else request.threads
         devices = self.budget.devices(number)
-        return Attempt((number, attempt), task.id, container, args, work, outputs, uri, devices, threads)
+        return Attempt((number, attempt), id_, container, args, work, outputs, uri, devices, threads)
 
-    def _executor_input(self, task: YamlTask, outputs: Path, artifacts: Path) -> str:
+    def _executor_input(self, task: YamlTask, inputs: Mapping[str, Json], outputs: Path, artifacts: Path) -> str:
         sees = self._runner.sees
-        values = {name: arrives(self.value_of(source), type_) for name, (type_, source) in task.inputs}
         given = {
-            "inputs": {"parameterValues": values},
+            "inputs": {"parameterValues": dict(inputs)},
             "outputs": {
                 "parameters": {name: {"outputFile": sees(outputs / name)} for name, _ in task.outputs},
                 "artifacts": {
@@ -350,12 +356,3 @@ def _read_output(path: Path, name: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.reason if isinstance(error, UnicodeDecodeError) else error.strerror
         raise TaskError(f"its process left no output {name} ({reason})") from error
-
-
-def _policy(task: YamlTask) -> Policy:
-    container = task.container
-    if container is None:
-        return Policy()
-    first_s, deadline_s = task.pause_s or 1.0, container.platform.deadline_s
-    fallback = dict(container.env).get(ENV_FALLBACK)
-    return Policy(task.retries, deadline_s, lambda attempt: pause_s(attempt, first_s, task.pause_factor), fallback)

@@ -21,7 +21,7 @@ import pytest
 from command_line import Project
 from servers import S3Endpoint, free_port
 
-from grandpa_kfp.engine.kfp_pipeline import read_pipeline
+from grandpa_kfp.engine.kfp_reading import read_pipeline
 from grandpa_kfp.images.wheel import write_wheel
 
 pytestmark = [pytest.mark.docker, pytest.mark.server]
@@ -78,7 +78,7 @@ def task(project: Project, workflow: str, image: str) -> tuple[list[str], dict[s
     """The only task of a workflow as its container's argv and environment, its files in /scratch."""
     ended = project.grandpa("compile", f"flow.py:{workflow}", "-o", "one.yaml", "--image", image)
     assert ended.code == 0, ended.err
-    (found,) = (item for item in read_pipeline(project.folder / "one.yaml").tasks if item.container)
+    ((_, found, container),) = read_pipeline(project.folder / "one.yaml").dag.containers()
     given = {
         "inputs": {"parameterValues": {"a": 1, "b": 2} if workflow == "adding" else {"a": 1}},
         "outputs": {
@@ -86,13 +86,13 @@ def task(project: Project, workflow: str, image: str) -> tuple[list[str], dict[s
             "outputFile": "/scratch/out/executor.json",
         },
     }
+    bound = [item.name for item in found.inputs]
     given["inputs"]["parameterValues"] = {
-        name: value for name, value in given["inputs"]["parameterValues"].items() if name in dict(found.inputs)
+        name: value for name, value in given["inputs"]["parameterValues"].items() if name in bound
     }
-    assert found.container is not None
-    args = [json.dumps(given) if arg == "{{$}}" else arg for arg in found.container.args]
-    env = {**dict(found.container.env), "GRANDPA_STORE": "/scratch/store"}
-    return [*found.container.command, *args], env
+    args = [json.dumps(given) if arg == "{{$}}" else arg for arg in container.args]
+    env = {**dict(container.env), "GRANDPA_STORE": "/scratch/store"}
+    return [*container.command, *args], env
 
 
 # --- the image -----------------------------------------------------------------------------------------

@@ -259,9 +259,9 @@ def test_callbacks_do_not_change_what_a_task_is_cached_by(project: Project, tmp_
     assert first != second
 
     def args(text: str) -> list[str]:
-        from grandpa_kfp.engine.kfp_pipeline import read_pipeline
+        from grandpa_kfp.engine.kfp_reading import read_pipeline
 
-        return [str(task.container.args) for task in read_pipeline(text).tasks if task.container]
+        return [str(container.args) for _, _, container in read_pipeline(text).dag.containers()]
 
     assert args(first) == args(second)
 

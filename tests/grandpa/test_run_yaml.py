@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from grandpa_kfp.engine.kfp_pipeline import read_pipeline
+from grandpa_kfp.engine.kfp_reading import read_pipeline
 from grandpa_kfp.engine.pipeline_yaml import bind_parameters, run_pipeline_yaml
 from grandpa_kfp.engine.record import read_run
 from grandpa_kfp_runtime.contract import Argument, Arguments, Input, Interface, TaskCall
@@ -442,13 +442,13 @@ def test_a_file_that_was_cut_off_anywhere_never_runs_half() -> None:
     spec.executors["exec-sum"]["container"]["env"] = [{"name": "TMPDIR", "value": "/scratch"}]
     spec.platform["exec-sum"] = {"emptyDirMounts": [{"volumeName": "scratch", "mountPath": "/scratch"}]}
     lines = spec.text().splitlines(keepends=True)
-    whole = read_pipeline(spec.text()).tasks
+    whole = read_pipeline(spec.text()).dag
     for count in range(1, len(lines)):
         try:
             read = read_pipeline("".join(lines[:count]) + "\n")
         except LoadError:
             continue
-        assert read.tasks == whole
+        assert read.dag == whole
 
 
 def test_a_missing_file_is_named() -> None:

@@ -95,7 +95,7 @@ class ProcessWork:
     def lanes(self, settings: Settings) -> OpenLanes:
         """The conductor, for `session.conduct`."""
 
-        def open_lanes(schedule: Any, ledger: Any, ready: Any) -> Lanes:
+        def open_lanes(schedule: Any, ledger: Any, ready: Any, cancel: Any) -> Lanes:
             budget, evaluate = self._supplies.budget, self._evaluate
             state = State(
                 self._crew, self._table, self._briefs, self._outputs, schedule, ledger, budget, evaluate, settings.memo
@@ -105,7 +105,7 @@ class ProcessWork:
                 keep_going=settings.keep_going,
                 ready=ready,
                 note=lambda text: note(self._run, text),
-                cancel=settings.cancel,
+                cancel=cancel,
             )
 
         return open_lanes

@@ -99,10 +99,11 @@ class TaskFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class TaskDropped(Event):
-    """The task did not run to its end: `skipped` or `stopped`."""
+    """The task did not run to its end: `skipped` or `stopped`. reason: why it was skipped, where that is known."""
 
     task: str
     state: Dropped
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
