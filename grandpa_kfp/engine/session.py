@@ -7,10 +7,11 @@ success, the first failure, Ctrl-C, a defect of ours.
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from grandpa_kfp_runtime.errors import GrandpaError, RunCancelled, TaskError
@@ -35,6 +36,8 @@ _LOG = logging.getLogger("grandpa_kfp.engine")
 _LISTENERS_MAY_TAKE_S = 10.0
 _AFTER_CTRL_C_S = 0.5
 _MOST_SUMMED_UP = 20
+ALWAYS_MAY_TAKE_S = 30.0
+"""After Ctrl-C; as long as Kubernetes gives a pod that it ends."""
 
 
 class Work(Protocol):
@@ -74,14 +77,16 @@ class Lanes(Protocol):
         ...
 
 
-OpenLanes: TypeAlias = "Callable[[Schedule, Ledger, Callable[[int], None] | None], Lanes]"
+OpenLanes: TypeAlias = "Callable[[Schedule, Ledger, Callable[[int], None] | None, CancelToken | None], Lanes]"
+"""Given the schedule, the books, who is told of tasks that are ready, and what cancels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
     """Task i waits for `waits_for[i]`, and holds `requests[i]` of the budget while it runs.
 
-    A run whose id is empty is no task of the user's, and told to nobody.
+    A run whose id is empty is no task of the user's, and told to nobody. always: the tasks that run whatever became of
+    what they wait for, and what of it has to succeed all the same.
     """
 
     runs: Sequence[TaskRun]
@@ -90,6 +95,7 @@ class Tasks:
     requests: Sequence[Request | None]
     budget: Budget
     priority: Sequence[float] | None = None
+    always: Mapping[int, Collection[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +113,14 @@ class Settings:
 
 def on_threads(work: ThreadWork, settings: Settings, recall: Callable[[int], bool] | None = None) -> OpenLanes:
     """Lanes that are threads of this process. recall: see `Attempts`."""
-    return lambda schedule, ledger, ready: ThreadLanes(
+    return lambda schedule, ledger, ready, cancel: ThreadLanes(
         work,
         settings.lanes,
         schedule,
         ledger,
         keep_going=settings.keep_going,
         ready=ready,
-        cancel=settings.cancel,
+        cancel=cancel,
         recall=recall,
     )
 
@@ -127,7 +133,7 @@ def conduct(
     Raises the first TaskError, its `run` set; KeyboardInterrupt; and whatever `collect` raises.
     """
     # before anything starts: raises for a cycle
-    schedule = RationedSchedule(tasks.waits_for, tasks.priority, tasks.requests, tasks.budget)
+    schedule = RationedSchedule(tasks.waits_for, tasks.priority, tasks.requests, tasks.budget, tasks.always)
     write = record.write if record is not None and record.alive else None
     journal = Journal(settings.listeners, run.notes.append, write, echo=echo)
     ledger = Ledger(tasks.runs, tasks.policies, journal, settings.memo)
@@ -136,17 +142,19 @@ def conduct(
         if tasks.runs[task].id:
             journal.tell(TaskQueued(time.time(), tasks.runs[task].id))
 
-    lanes = open_lanes(schedule, ledger, queued if journal.active else None)
+    ready = queued if journal.active else None
+    lanes = open_lanes(schedule, ledger, ready, settings.cancel)
     run.tasks.update((task.id, task) for task in tasks.runs if task.id)
     begun = time.perf_counter()
     outputs: Mapping[str, str] = {}
     error: BaseException | None = None
+    stopped = False
     try:
         if journal.active:
             journal.tell(RunStarted(run.started, run.id, run.name, tuple(run.tasks)))
         lanes.run()
         if ledger.errors:
-            raise _first_of(ledger.errors, run)
+            raise _first_of(ledger.errors, run, schedule, tasks.runs)
         _raise_if_cancelled(settings.cancel, run)
         run.value, outputs = work.collect()
         run.state = "succeeded"
@@ -165,6 +173,11 @@ def conduct(
             ledger.close()
             lanes.close()
             work.close()
+            if stopped and schedule.has_always:
+                try:
+                    _run_always(run, tasks, schedule, open_lanes, Ledger(tasks.runs, tasks.policies, journal), ready)
+                finally:
+                    work.close()
             if settings.memo is not None:
                 settings.memo.close()
         finally:  # even when Ctrl-C has come again meanwhile
@@ -178,6 +191,39 @@ def conduct(
                     if record is not None:
                         record.finish(outputs)
     return run
+
+
+def _run_always(
+    run: Run,
+    tasks: Tasks,
+    schedule: RationedSchedule,
+    open_lanes: OpenLanes,
+    ledger: Ledger,
+    ready: Callable[[int], None] | None,
+) -> None:
+    """After a run was stopped: the tasks that run always, as far as they go within a bounded time."""
+    _, lost = schedule.wind_up(lambda task: tasks.runs[task].succeeded)
+    if not schedule.has_ready:
+        return
+    _LOG.warning(
+        "%s: tasks that run always follow, for at most %.0f s; Ctrl-C ends them at once", run.name, ALWAYS_MAY_TAKE_S
+    )
+    over = CancelToken()
+    timer = threading.Timer(ALWAYS_MAY_TAKE_S, over.cancel)
+    timer.daemon = True
+    timer.start()
+    lanes = open_lanes(schedule, ledger, ready, over)
+    try:
+        lanes.run()
+    finally:
+        timer.cancel()
+        lanes.stop()
+        ledger.close()
+        lanes.close()
+        for number in (*lost, *lanes.lost):
+            tasks.runs[number].state = "skipped"
+        for error in ledger.errors:
+            note(run, str(error))
 
 
 def _run_at_end(at_end: Sequence[AtEnd], run: Run, error: BaseException | None, journal: Journal) -> None:
@@ -232,15 +278,21 @@ def _settle(runs: Sequence[TaskRun], lost: Sequence[int], journal: Journal) -> N
             journal.tell(TaskDropped(time.time(), task.id, task.state))
 
 
-def _first_of(errors: Sequence[TaskError], run: Run) -> TaskError:
-    """The first failure; what else happened is said at its end."""
+def _first_of(errors: Sequence[TaskError], run: Run, schedule: Schedule, runs: Sequence[TaskRun]) -> TaskError:
+    """The first failure; what else happened is said at its end, of tasks that run always all of it."""
     first = errors[0]
     if len(errors) == 1:
         return first
-    lines = [f"  {error.task}: {run.tasks[error.task].error}" for error in errors[1 : _MOST_SUMMED_UP + 1]]
-    if len(errors) > _MOST_SUMMED_UP + 1:
-        lines.append(f"  and {len(errors) - _MOST_SUMMED_UP - 1:,} more")
-    text = "\n".join((f"{first}\n\n{len(errors) - 1:,} more failed:", *lines))
-    error = type(first)(text, task=first.task)
+    always = {one.id for number, one in enumerate(runs) if schedule.runs_always(number)}
+    handlers = [error for error in errors[1:] if error.task in always][:_MOST_SUMMED_UP]
+    others = [error for error in errors[1:] if error.task not in always]
+    lines = [str(first)]
+    if others:
+        lines.append(f"\n{len(others):,} more failed:")
+        lines += [f"  {error.task}: {run.tasks[error.task].error}" for error in others[:_MOST_SUMMED_UP]]
+    if len(others) > _MOST_SUMMED_UP:
+        lines.append(f"  and {len(others) - _MOST_SUMMED_UP:,} more")
+    lines += [f"\nA task that runs always has failed too:\n{error}" for error in handlers]
+    error = type(first)("\n".join(lines), task=first.task)
     error.__cause__ = first.__cause__
     return error
