@@ -31,6 +31,7 @@ from .graph import (
     Filled,
     Instance,
     InstanceValue,
+    Outcome,
     Parameter,
     ParameterValue,
     Signature,
@@ -38,7 +39,7 @@ from .graph import (
     Value,
 )
 
-Leaf: TypeAlias = "Constant | TaskOutput | ParameterValue"
+Leaf: TypeAlias = "Constant | TaskOutput | ParameterValue | Outcome"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +230,8 @@ class _Binder:
             return Input(name, path=path_keys(leaf.path)) if leaf.path else _plain_input(name)
         if isinstance(leaf, ParameterValue):
             return self._parameter(name, leaf)
+        if isinstance(leaf, Outcome):
+            return Input(name, "failure" if leaf.only_failed else "outcome")
         if not self._encode:
             return _plain_input(name)
         try:

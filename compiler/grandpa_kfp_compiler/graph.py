@@ -81,7 +81,17 @@ class Filled:
     holes: tuple[tuple[tuple[int, ...], Value], ...]
 
 
-Value: TypeAlias = "Constant | TaskOutput | ParameterValue | InstanceValue | Filled"
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How what a task waits for that runs always has ended: None, or a FailureInfo where something of it has failed.
+
+    only_failed: the task does nothing where nothing has.
+    """
+
+    only_failed: bool = False
+
+
+Value: TypeAlias = "Constant | TaskOutput | ParameterValue | InstanceValue | Filled | Outcome"
 
 
 # --- nodes ---------------------------------------------------------------------------------------
@@ -368,6 +378,6 @@ __all__ = [
     "ANY", "HANDLE", "MISSING", "NO_OPTIONS", "OPTION_NAMES", "RESULT",
     "Arm", "Branch", "Call", "Code", "ComponentCall", "Constant", "ContainerNode", "Filled", "Graph", "Group", "Instance",
     "InstanceValue", "Json", "Loop", "Node", "NodeParameter", "Operation", "Options", "Parameter", "ParameterValue",
-    "Port", "Predicate", "PythonNode", "Signature", "TaskOutput", "TypeSpec", "Value",
+    "Port", "Predicate", "PythonNode", "Outcome", "Signature", "TaskOutput", "TypeSpec", "Value",
     "bodies_of", "control_flow", "dependencies", "inputs_of", "leaves", "outputs_of", "values_of", "with_bodies",
 ]  # fmt: skip

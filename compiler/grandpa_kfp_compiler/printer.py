@@ -11,7 +11,8 @@ r"""A graph as readable text: `grandpa graph`, `--print-after`, the golden tests
     signature  = "(" as in Python, "=..." for a default ")" [ " -> " TYPE ]
     component  = "component " ID " [fuse=" ( "True" | "False" ) "]"
     instance   = "&" ID " = " KEY arguments [ where ]
-    task       = "%" ID " = " ( KEY | "&" ID "." METHOD ) arguments [ options ] [ after ] [ where ]
+    task       = "%" ID " = " ( KEY | "&" ID "." METHOD ) arguments [ options ] [ after ]
+                 [ " needs %" ID { ", %" ID } ] [ where ]
     group      = [ "fused " ] "group %" ID "(" [ NAME "=" value { ", " NAME "=" value } ] ")" [ options ] [ after ]
                  [ where ]; its body: "  " "takes (" parameter ... ")", then instances, operations, return
     branch     = "branch %" ID "(" [ NAME "=" value { ", " NAME "=" value } ] ")" [ after ] [ where ]
@@ -24,7 +25,7 @@ r"""A graph as readable text: `grandpa graph`, `--print-after`, the golden tests
     options    = " [" NAME "=" literal { ", " NAME "=" literal } "]"
     after      = " after %" ID { ", %" ID }
     return     = "return " ( value | NAME "=" value { ", " NAME "=" value } )
-    value      = constant | "%" ID [ "." OUTPUT ] path | "$" NAME path | "&" ID | structure
+    value      = constant | "%" ID [ "." OUTPUT ] path | "$" NAME path | "&" ID | structure | "<outcome>" | "<failure>"
     path       = { "[" literal "]" }
     structure  = a literal with values in the places of its holes
                | "<" CODEC ", " SIZE ", " HASH ">" " with {" { "[0][1]: " value } "}"
@@ -59,6 +60,7 @@ from .graph import (
     InstanceValue,
     Loop,
     Options,
+    Outcome,
     Parameter,
     ParameterValue,
     Predicate,
@@ -154,7 +156,8 @@ def _call(call: Call) -> str:
     if call.method and not call.instance:
         callee += f".{call.method}"
     options = _options(call.options)
-    return f"%{_id(call.id)} = {callee}{_arguments(call)}{options}{_after(call.after)}{_where(call.where)}"
+    needs = _after(call.needs, "needs")
+    return f"%{_id(call.id)} = {callee}{_arguments(call)}{options}{_after(call.after)}{needs}{_where(call.where)}"
 
 
 def value_text(value: Value) -> str:
@@ -173,6 +176,8 @@ def value_text(value: Value) -> str:
         return f"${_id(value.name)}{_path(value.path)}"
     if isinstance(value, InstanceValue):
         return f"&{_id(value.instance)}"
+    if isinstance(value, Outcome):
+        return "<failure>" if value.only_failed else "<outcome>"
     holes = [(at, value_text(inner)) for at, inner in value.holes]
     text = structure_text(value.skeleton, holes)
     if text is not None:
@@ -199,9 +204,9 @@ def _options(options: Options) -> str:
     return f" [{', '.join(shown)}]" if shown else ""
 
 
-def _after(after: Iterable[str]) -> str:
+def _after(after: Iterable[str], word: str = "after") -> str:
     names = [f"%{_id(task)}" for task in after]
-    return f" after {', '.join(names)}" if names else ""
+    return f" {word} {', '.join(names)}" if names else ""
 
 
 def _parameters(graph: Graph) -> str:

@@ -96,10 +96,11 @@ class Input:
     kind `handle`: a handle's text. `json` (a workflow parameter of a type KFP lacks): JSON text, which
         `type` turns into the value. `path` is applied after decoding. `file`: no parameter but an artifact, which
         KFP's launcher has downloaded; its value is the local path, and `type` names the artifact's schema title.
+        `outcome`: None, or a FailureInfo of what the task waits for; `failure`: without one the task does nothing.
     """
 
     name: str
-    kind: Literal["raw", "handle", "json", "file"] = "handle"
+    kind: Literal["raw", "handle", "json", "file", "outcome", "failure"] = "handle"
     type: TypeSpec | None = None
     path: tuple[Json, ...] = ()
 

@@ -42,6 +42,7 @@ from ..graph import (
     NodeParameter,
     Operation,
     Options,
+    Outcome,
     Parameter,
     ParameterValue,
     Predicate,
@@ -321,8 +322,9 @@ def _operation(value: Json, nodes: Nodes) -> Operation:
         fields.get("where", text, ""),
         fields.get("instance", text, ""),
         fields.get("method", text, ""),
+        fields.get("needs", texts, ()),
     )
-    fields.end("id", "node", "args", "kwargs", "options", "after", "scope", "where", "instance", "method")
+    fields.end("id", "node", "args", "kwargs", "options", "after", "scope", "where", "instance", "method", "needs")
     return call
 
 
@@ -384,6 +386,9 @@ def _value(value: Json) -> Value:
     elif "parameter" in fields:
         made = ParameterValue(fields.need("parameter", text), fields.get("path", _path, ()))
         fields.end("parameter", "path")
+    elif "outcome" in fields:
+        made = Outcome(fields.need("outcome", text) == "failure")
+        fields.end("outcome")
     elif "instance" in fields:
         made = InstanceValue(fields.need("instance", text))
         fields.end("instance")
@@ -391,7 +396,9 @@ def _value(value: Json) -> Value:
         made = Filled(fields.need("skeleton", _constant), fields.need("holes", tuple_of(_hole)))
         fields.end("skeleton", "holes")
     else:
-        raise Broken('must have one of the fields "json", "handle", "task", "parameter", "instance", "skeleton"')
+        raise Broken(
+            'must have one of the fields "json", "handle", "task", "parameter", "instance", "outcome", "skeleton"'
+        )
     return made
 
 

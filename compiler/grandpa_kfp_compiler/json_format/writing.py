@@ -29,6 +29,7 @@ from ..graph import (
     NodeParameter,
     Operation,
     Options,
+    Outcome,
     Parameter,
     ParameterValue,
     Predicate,
@@ -126,7 +127,8 @@ def _operation(operation: Operation, nodes: Nodes) -> Fields:
         "node": _key(operation.node, nodes),
         **_set(instance=operation.instance, method=operation.method),
         **_arguments(operation),
-        **_set(options=options, after=list(operation.after), scope=list(operation.scope), where=operation.where),
+        **_set(options=options, after=list(operation.after), needs=list(operation.needs)),
+        **_set(scope=list(operation.scope), where=operation.where),
     }
 
 
@@ -188,6 +190,8 @@ def _value(value: Value) -> Fields:
         return {"parameter": value.name, **_path(value.path)}
     if isinstance(value, InstanceValue):
         return {"instance": value.instance}
+    if isinstance(value, Outcome):
+        return {"outcome": "failure" if value.only_failed else "outcome"}
     holes = [[list(at), _value(inner)] for at, inner in value.holes]
     return {"skeleton": _constant(value.skeleton), "holes": holes}
 
