@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import Project
 
-pytest_plugins = ["servers"]  # tests/ is on pytest's own path
+pytest_plugins = ["servers", "conformance.report"]  # tests/ is on pytest's own path
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,4 @@
-"""Branches and loops as Kubeflow's own: conditions, iterators, joined outputs."""
+"""Branches and loops as Kubeflow's own: conditions, iterators, joined outputs; what they mean: `tests/conformance`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from typing import Any
 import control_flows as flows
 import pytest
 import yaml
-from control_flows import CASES, Case
-from google.protobuf.json_format import ParseDict
-from kfp.components import load_component_from_text
-from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 from kfp_by_hand import Cluster, TaskFailed, cluster
 from kfp_graphs import ADD, TOTAL, call, compiled, documents, graph, parameter
 
@@ -39,24 +35,6 @@ from grandpa_kfp_runtime.values.handles import from_handle, to_handle, write_han
 
 def run_by_hand(workflow: Any, folder: Path) -> Cluster:
     return cluster(compile(workflow, folder / "pipeline.yaml").text, folder)
-
-
-def by_name(case: Case) -> str:
-    return f"{case.workflow.name}-{'-'.join(map(str, case.params.values()))}"
-
-
-@pytest.mark.parametrize("case", CASES, ids=by_name)
-def test_a_compiled_workflow_means_what_it_means_in_python(case: Case, tmp_path: Path) -> None:
-    """The containers are run, their conditions and rounds as KFP decides them."""
-    found = run_by_hand(case.workflow, tmp_path)
-    assert found.run(case.params) == case.plain(**case.params)
-
-
-@pytest.mark.parametrize("workflow", dict.fromkeys(case.workflow for case in CASES), ids=lambda item: item.name)
-def test_kubeflow_reads_the_file(workflow: Any, tmp_path: Path) -> None:
-    text = compile(workflow, tmp_path / "pipeline.yaml").text
-    load_component_from_text(text)
-    ParseDict(next(yaml.safe_load_all(text)), PipelineSpec())
 
 
 def test_an_arm_that_is_not_taken_runs_nothing(tmp_path: Path) -> None:

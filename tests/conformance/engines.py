@@ -1,0 +1,188 @@
+"""The columns of the table of conformance: ways of running a row, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import yaml
+from by_hand import CALLED
+from kfp_by_hand import WARM, TaskFailed, cluster
+
+from grandpa_kfp import compile, run, trace
+from grandpa_kfp.engine.processes.crew import Crew
+from grandpa_kfp.engine.run import Run
+from grandpa_kfp_runtime.errors import TaskError
+from grandpa_kfp_runtime.stores.file import FileStore
+from grandpa_kfp_runtime.values.handles import from_handle
+
+from .names import Spec, node_of, of_run
+from .rows import Row
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """ran, skipped: how often tasks of each node; skipped is None where the engine does not tell. error: the message of
+    a run that has failed, which has no value."""
+
+    value: Any
+    ran: Counter[str]
+    skipped: Counter[str] | None
+    error: str = ""
+
+
+@dataclass
+class Machine:
+    """What the ways of running share: worker processes, and one store, so that no value is written twice."""
+
+    folder: Path
+    crew: Crew
+    image: str = ""
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    def compiled(self, row: Row) -> str:
+        options = {"image": self.image} if self.image else {}
+        return compile(row.workflow, self.folder / "pipeline.yaml", **options).text
+
+
+def python(row: Row, machine: Machine, folder: Path) -> Outcome:
+    """Plain Python calls the bodies."""
+    CALLED.clear()
+    try:
+        return Outcome(row.plain(**row.params), Counter(CALLED), None)
+    except Exception as error:
+        if not row.fails:
+            raise
+        return Outcome(None, Counter(CALLED), None, str(error))
+
+
+def threads(row: Row, machine: Machine, folder: Path) -> Outcome:
+    return _locally(row)
+
+
+def processes(row: Row, machine: Machine, folder: Path) -> Outcome:
+    return _locally(row, processes=machine.crew)
+
+
+def _locally(row: Row, **options: Any) -> Outcome:
+    graph = trace(row.workflow)
+    try:
+        done = run(row.workflow, row.params, record=False, **options)
+    except TaskError as failed:
+        return Outcome(None, *of_run(_told(failed), graph), str(failed))
+    return Outcome(done.value, *of_run(done, graph))
+
+
+def _told(error: TaskError) -> Run:
+    assert error.run is not None
+    return error.run
+
+
+def kubeflow(row: Row, machine: Machine, folder: Path) -> Outcome:
+    """The compiled YAML by the rules that Kubeflow's own source gives (`kfp_by_hand`)."""
+    text = machine.compiled(row)
+    found = cluster(text, folder, machine.store)
+    spec = Spec(next(yaml.safe_load_all(text)))
+    try:
+        value, error = found.run(row.params), ""
+    except TaskFailed as failed:
+        value, error = None, str(failed)
+    return Outcome(value, spec.ran(found.ran), spec.skipped(found.skipped), error)
+
+
+def subprocesses(row: Row, machine: Machine, folder: Path) -> Outcome:
+    """`grandpa run pipeline.yaml`."""
+    return _yaml(row, machine, folder)
+
+
+def docker(row: Row, machine: Machine, folder: Path) -> Outcome:
+    """`grandpa run pipeline.yaml --engine docker`."""
+    return _yaml(row, machine, folder, engine="docker")
+
+
+def _yaml(row: Row, machine: Machine, folder: Path, **options: Any) -> Outcome:
+    from grandpa_kfp.engine.pipeline_yaml import run_pipeline_yaml
+
+    text = machine.compiled(row)
+    spec = Spec(next(yaml.safe_load_all(text)))
+    try:
+        done, error = run_pipeline_yaml(text, row.params, root=folder, store=machine.store, **options), ""
+    except TaskError as failed:
+        done, error = _told(failed), str(failed)
+    by_state: dict[str, list[str]] = {}
+    for task in done.tasks.values():
+        by_state.setdefault(task.state, []).append(task.id)
+    ran = spec.ran(by_state.get("succeeded", []) + by_state.get("failed", []))
+    return Outcome(done.value, ran, spec.skipped(by_state.get("skipped", [])), error)
+
+
+def kfp_local(row: Row, machine: Machine, folder: Path) -> Outcome:
+    """kfp.local conducts the compiled YAML: its own DAGs, conditions and iterators.
+
+    Its Docker runner needs Docker and Docker's Python client, its subprocess runner refuses every component that is a
+    container: so the container's command is a process here.
+    """
+    from google.protobuf.json_format import ParseDict
+    from kfp import local
+    from kfp.local import pipeline_orchestrator
+    from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
+
+    spec = ParseDict(next(yaml.safe_load_all(machine.compiled(row))), PipelineSpec())
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "root"))
+    ran: Counter[str] = Counter()
+    with _containers_as_processes(machine.store, folder, ran):
+        try:
+            outputs = pipeline_orchestrator.run_local_pipeline(spec, dict(row.params))
+        except RuntimeError as error:
+            return Outcome(None, ran, None, str(error))
+    value = from_handle(outputs["result"], FileStore(machine.store)) if "result" in outputs else None
+    return Outcome(value, ran, None)
+
+
+@contextlib.contextmanager
+def _containers_as_processes(store: Path, folder: Path, ran: Counter[str]) -> Iterator[None]:
+    from kfp.local import status
+    from kfp.local.subprocess_task_handler import SubprocessTaskHandler
+
+    count = iter(range(1_000_000))
+
+    def handle(self: Any) -> status.Status:
+        *_, module = self.full_command[:3]
+        assert module == "grandpa_kfp_runtime"
+        args = self.full_command[3:]
+        ran.update(node_of(args))
+        place = folder / f"container-{next(count)}"
+        place.mkdir()
+        ended = WARM.run(args, {**self.env_vars, "GRANDPA_STORE": str(store)}, place)
+        print(ended.text)
+        return status.Status.FAILURE if ended.code else status.Status.SUCCESS
+
+    refusals = ("validate_image", "validate_not_container_component", "validate_not_containerized_python_component")
+    with contextlib.ExitStack() as stack:
+        for name in refusals:
+            stack.enter_context(mock.patch.object(SubprocessTaskHandler, name, return_value=None))
+        stack.enter_context(mock.patch.object(SubprocessTaskHandler, "run", handle))
+        yield
+
+
+Engine = Callable[[Row, Machine, Path], Outcome]
+
+ENGINES: dict[str, Engine] = {
+    "python": python,
+    "threads": threads,
+    "processes": processes,
+    "yaml": subprocesses,
+    "kubeflow": kubeflow,
+    "kfp.local": kfp_local,
+    "docker": docker,
+}
+HERE = tuple(name for name in ENGINES if name != "docker")
+"""What runs wherever the tests run; `docker` in tests/docker."""

@@ -1,0 +1,85 @@
+"""Which tasks ran and which were skipped, by the names of their nodes: the same for every way of running."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from grandpa_kfp.engine.run import Run
+from grandpa_kfp_compiler.graph import Call, Graph, bodies_of
+
+_BUILTIN = "grandpa_kfp_runtime.builtins:"
+
+
+def names_of(graph: Graph) -> dict[str, str]:
+    """The node of each task, by the last part of the task's id."""
+    found = {}
+    for operation in graph.operations:
+        if isinstance(operation, Call):
+            found[operation.id.rpartition("/")[2]] = operation.node.name
+        for body in bodies_of(operation):
+            found.update(names_of(body))
+    return found
+
+
+def of_run(run: Run, graph: Graph) -> tuple[Counter[str], Counter[str]]:
+    """Of a run of the workflow itself. Tasks that a body has called are part of the task whose body it is."""
+    names = names_of(graph)
+    ran: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
+    for task in run.tasks.values():
+        name = names.get(task.name)
+        if name is None or any(above in names for above in _above(run, task.id)):
+            continue
+        ran[name] += task.state in ("succeeded", "failed")
+        skipped[name] += task.state == "skipped"
+    return +ran, +skipped
+
+
+def _above(run: Run, id_: str) -> Iterator[str]:
+    while (parent := run.tasks[id_].parent) in run.tasks:
+        yield run.tasks[parent].name
+        id_ = parent
+
+
+class Spec:
+    """The components of a compiled pipeline, found by the ways of its tasks: `each/arm-1/rounds/0/double`."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._spec = spec
+
+    def ran(self, ways: Iterable[str]) -> Counter[str]:
+        return Counter(name for way in ways for name in self._nodes(way, whole=False))
+
+    def skipped(self, ways: Iterable[str]) -> Counter[str]:
+        """What a skipped DAG holds is skipped with it; how often a loop in it would have gone round nobody knows."""
+        return Counter(name for way in ways for name in self._nodes(way, whole=True))
+
+    def _nodes(self, way: str, *, whole: bool) -> Iterator[str]:
+        component, task = self._spec["root"], {}
+        for key in way.split("/"):
+            if not key.isdigit():
+                task = component["dag"]["tasks"][key]
+                component = self._spec["components"][task["componentRef"]["name"]]
+        return self._within(component, task) if whole else self._own(component)
+
+    def _within(self, component: Any, task: Any) -> Iterator[str]:
+        if "dag" not in component:
+            yield from self._own(component)
+        elif "parameterIterator" not in task:
+            for inner in component["dag"]["tasks"].values():
+                yield from self._within(self._spec["components"][inner["componentRef"]["name"]], inner)
+
+    def _own(self, component: Any) -> Iterator[str]:
+        if "executorLabel" in component:
+            container = self._spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+            yield from node_of(container.get("args", []))
+
+
+def node_of(args: list[str]) -> Iterator[str]:
+    """The user's node that a container's args name; none of what a pass added."""
+    if "--node" in args:
+        key = args[args.index("--node") + 1]
+        if not key.startswith(_BUILTIN):
+            yield key.rpartition(":")[2].rpartition(".")[2]

@@ -1,0 +1,8 @@
+"""All rows of the table of conformance, in the order in which they are printed."""
+
+from __future__ import annotations
+
+from . import conditions, loops
+from .rows import Row
+
+ROWS: list[Row] = [*conditions.ROWS, *loops.ROWS]
