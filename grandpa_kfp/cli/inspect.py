@@ -82,6 +82,8 @@ def _of_run(run: InspectedRun) -> str:
 
 
 def _state(task: InspectedTask) -> str:
+    if task.reason:
+        return f"{task.state}: {task.reason}"
     return f"{task.state}, fell back" if task.fell_back else task.state
 
 

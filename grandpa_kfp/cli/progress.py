@@ -129,7 +129,7 @@ def told(event: events.Event) -> str | None:
         pause = f"again in {seconds_text(event.pause_s)}" if event.pause_s else "again"
         return f"{event.task} failed in attempt {event.attempt}: {event.error}; {pause}"
     if isinstance(event, events.TaskDropped):
-        return f"{event.task} {event.state}"
+        return f"{event.task} {event.state}" + (f": {event.reason}" if event.reason else "")
     return None
 
 

@@ -59,7 +59,7 @@ class InspectedTask:
     logged: metrics, parameters and artifacts by name; `logged.last()` are the metrics' last values.
 
     made: how it was made, for `replay`. Raises LoadError where nobody knows. parent: the task that became this one.
-    fell_back: it failed, and its fallback is its output.
+    fell_back: it failed, and its fallback is its output. reason: why it was skipped, where that is known.
     """
 
     name: str
@@ -73,6 +73,7 @@ class InspectedTask:
     artifacts: Mapping[str, StoredValue] = field(default_factory=dict)
     parent: str = ""
     fell_back: bool = False
+    reason: str = ""
 
     def output(self, name: str = RESULT) -> Any:
         """The value of an output. Raises LoadError where the task left none of that name."""
@@ -233,7 +234,7 @@ def _of_this_machine(root: Path, run_id: str, uri: str) -> InspectedRun:
     for item in run.tasks.values():
         made = partial(yaml.made if file.exists() else graph.made, item.id)
         task = _task(item.id, item.state, item.duration_s, records, store, made, item.report, item.logged)
-        task = replace(task, parent=item.parent, fell_back=item.fell_back)
+        task = replace(task, parent=item.parent, fell_back=item.fell_back, reason=item.reason)
         if not file.exists():
             outputs = {name: StoredValue(name, handle, store) for name, handle in item.outputs.items()}
             task = replace(task, inputs=_inputs_of(graph, item.id), outputs=outputs)

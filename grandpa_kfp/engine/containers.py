@@ -44,6 +44,10 @@ class Containers:
         self._creating = 0
         self._closed = False
 
+    def open(self) -> None:
+        with self._changed:
+            self._closed = False
+
     def sees(self, path: Path) -> str:
         return f"{FOLDER}/{path.relative_to(self._folder).as_posix()}"
 

@@ -30,6 +30,12 @@ class Following:
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
+    def open(self) -> None:
+        """Also after `close`."""
+        with self._lock:
+            if self._closed.is_set():
+                self._closed, self._thread = threading.Event(), None
+
     def begin(self, key: tuple[int, int], place: str) -> None:
         """An attempt starts. place: of its records."""
         with self._lock:
@@ -49,7 +55,8 @@ class Following:
         self._closed.set()
 
     def _loop(self) -> None:
-        while not self._closed.wait(self._every_s):
+        closed = self._closed
+        while not closed.wait(self._every_s):
             with self._lock:
                 if not self._under_way:
                     self._thread = None

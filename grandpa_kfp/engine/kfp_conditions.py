@@ -65,12 +65,21 @@ class Condition:
     reads: tuple[str, ...]
     _evaluate: Evaluate
 
+    @property
+    def words(self) -> str:
+        """The expression for people, who need not know where parameters are.
+
+        >>> read_condition("inputs.parameter_values['chosen'] == '1'").words
+        "chosen == '1'"
+        """
+        return re.sub(r"inputs\.parameter_values\[(['\"])(\w+)\1\]", r"\2", self.text)
+
     def holds(self, values: Mapping[str, Json]) -> bool:
         """values: of the parameters. Raises ParameterError where it cannot be decided by them."""
         found = self._evaluate(values)
         if isinstance(found, bool):
             return found
-        raise ParameterError(f"the condition {self.text} is neither true nor false, but {found!r}")
+        raise ParameterError(f"it is neither true nor false, but {found!r}")
 
 
 def read_condition(text: str) -> Condition:

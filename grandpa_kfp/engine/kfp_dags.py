@@ -28,7 +28,8 @@ from .kfp_pipeline import (
 )
 
 _NOT_RUN_HERE = ("iterator", "artifactIterator")
-_STRATEGIES = ("TRIGGER_STRATEGY_UNSPECIFIED", "ALL_UPSTREAM_TASKS_SUCCEEDED")
+_ALWAYS = "ALL_UPSTREAM_TASKS_COMPLETED"
+_STRATEGIES = ("TRIGGER_STRATEGY_UNSPECIFIED", "ALL_UPSTREAM_TASKS_SUCCEEDED", _ALWAYS)
 _DEEPEST = 50
 
 
@@ -111,11 +112,14 @@ class Dags:
         component = self._need(self._components, key, dict, "components")
         inputs = self._inputs(task, component, place, scope)
         before = [scope.parts[producer].end for producer in _waits(task)]
+        always = task.get("triggerPolicy", {}).get("strategy") == _ALWAYS
         common = YamlTask(
             scope.prefix + name,
             after=tuple(dict.fromkeys((*scope.start, *before))),
             inputs=inputs,
             condition=self._condition(task, inputs, place),
+            heeds=scope.start if always else None,
+            always=always,
         )
         if "parameterIterator" in task:
             return self._loop(task, component, key, common, place, scope)
@@ -151,8 +155,10 @@ class Dags:
         parameters = {item.name: item.source for item in common.inputs}
         inner = _Scope(scope.tasks, prefix, (start,), parameters, scope.depth + 1)
         outputs = self._open(component, f"components.{key}", inner)
-        after = (start, *range(first, len(scope.tasks)))
-        return _Part(scope.add(YamlTask(f"{prefix}end", after=after, start=start)), outputs)
+        end = scope.add(YamlTask(f"{prefix}end", after=(start, *range(first, len(scope.tasks))), heeds=(start,)))
+        if common.always:
+            scope.tasks[first:] = [replace(task, always=True) for task in scope.tasks[first:]]
+        return _Part(end, outputs)
 
     def _loop(
         self, task: Mapping[str, Any], component: Mapping[str, Any], key: str, common: YamlTask, place: str,
@@ -174,7 +180,7 @@ class Dags:
             )
             name = common.id.rpartition("/")[2]
             dag = YamlDag((self._leaf(task, component, key, YamlTask(name, inputs=inputs)),), ())
-        end = YamlTask("end", after=tuple(range(len(dag.tasks))))
+        end = YamlTask("end", after=tuple(range(len(dag.tasks))), heeds=())
         parallelism = int(task.get("iteratorPolicy", {}).get("parallelismLimit", 0))
         kind = str(declared.get(item, {}).get("parameterType", ""))
         loop = YamlLoop(replace(dag, tasks=(*dag.tasks, end)), item, kind, items, parallelism)

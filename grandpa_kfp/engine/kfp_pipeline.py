@@ -84,8 +84,9 @@ class YamlTask:
     """One task: a container, a loop, or the start or the end of a DAG, at which tasks wait.
 
     id: `group/name`; outputs: parameter names -> KFP type; artifacts: names -> schema; retries, pause_s and
-    pause_factor as in its retryPolicy; condition: of the inputs, without which it is skipped; start: of an end, the
-    number of its start, with which alone it is skipped.
+    pause_factor as in its retryPolicy; condition: of the inputs, without which it is skipped; heeds: the tasks with
+    which it is skipped, None for all of `after`; always: it runs when those in `after` have ended, whatever became of
+    them.
     """
 
     id: str
@@ -99,7 +100,8 @@ class YamlTask:
     pause_factor: float = 2.0
     condition: Condition | None = None
     loop: YamlLoop | None = None
-    start: int | None = None
+    heeds: tuple[int, ...] | None = None
+    always: bool = False
 
     @property
     def is_told(self) -> bool:
@@ -113,6 +115,15 @@ class YamlDag:
 
     tasks: tuple[YamlTask, ...]
     outputs: tuple[tuple[str, Source], ...]
+
+    @property
+    def always(self) -> dict[int, tuple[int, ...]]:
+        """The tasks that run always, and what of that which they wait for has to succeed all the same."""
+        return {
+            number: task.after if task.heeds is None else task.heeds
+            for number, task in enumerate(self.tasks)
+            if task.always
+        }
 
     def containers(self, prefix: str = "") -> Iterator[tuple[str, YamlTask, Container]]:
         """Every task that is a container, with its id, where a loop's rounds have a `*`."""

@@ -99,7 +99,7 @@ def run_pipeline_yaml(
     table = YamlTable(run, pipeline.dag, bound, counted)
     work = Pods(YamlTasks(run, pipeline, table, place, runner), table, pipeline, place, scratch)
     waits_for = [task.after for task in pipeline.dag.tasks]
-    tasks = Tasks(table.runs, waits_for, table.policies, table.requests, work.budget)
+    tasks = Tasks(table.runs, waits_for, table.policies, table.requests, work.budget, always=pipeline.dag.always)
     settings = Settings(parallelism or default_lanes(), keep_going, cancel=cancel, listeners=heard)
     with _ended_by_sigterm():
         return conduct(run, tasks, work, on_threads(work, settings, work.skips), settings, record)

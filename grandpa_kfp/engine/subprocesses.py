@@ -33,8 +33,14 @@ class Processes:
         self._echo = echo
         self._lock = threading.Lock()
         self._processes: dict[tuple[int, int], subprocess.Popen[bytes]] = {}
-        self._closed = False
-        self._alive, self._ours = os.pipe()  # nothing is ever written to it
+        self._closed = True
+        self._alive = self._ours = -1  # the ends of a pipe, to which nothing is ever written
+
+    def open(self) -> None:
+        with self._lock:
+            if self._closed:
+                self._closed = False
+                self._alive, self._ours = os.pipe()
 
     def sees(self, path: Path) -> str:
         return str(path)

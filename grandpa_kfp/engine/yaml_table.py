@@ -40,6 +40,7 @@ class Rounds:
     numbers: range
     waits_for: list[tuple[int, ...]]
     needs: list[int]
+    always: dict[int, tuple[int, ...]]
 
 
 class NotMade(Exception):
@@ -143,19 +144,21 @@ class YamlTable:
         Raises TaskError where its condition cannot be decided.
         """
         task, first = self.task(number), self._frames[number].first
-        for before in task.after if task.start is None else (task.start,):
+        for before in task.after if task.heeds is None else task.heeds:
             if first + before in self._skipped:
                 return self._skip(number, self._skipped[first + before])
         if task.condition is None:
             return ""
         asked = [item for item in task.inputs if item.name in task.condition.reads]
+        values = self._values(number, asked)
         try:
-            if task.condition.holds(self._values(number, asked)):
+            if task.condition.holds(values):
                 return ""
         except ParameterError as error:
-            raise TaskError(f"its condition {task.condition.text} cannot be decided: {error}") from error
+            raise TaskError(f"its condition {task.condition.words} cannot be decided: {error}") from error
         name = self.id(number) if task.is_told else self.id(number).rpartition("/")[0]
-        return self._skip(number, f"the condition of {name} does not hold: {task.condition.text}")
+        where = ", ".join(f"{key} is {summary(value)}" for key, value in values.items())
+        return self._skip(number, f"the condition of {name} does not hold: {task.condition.words}, where {where}")
 
     def _skip(self, number: int, why: str) -> str:
         self._skipped[number] = why
@@ -184,13 +187,18 @@ class YamlTable:
             values = {**self._given[number], loop.item: arrives(item, loop.type)}
             begun.append(Frame(loop.body, len(self.runs), f"{id_}/{len(begun)}/", values))
             self._open(begun[-1], id_)
-        waits_for = [
-            tuple([place * count + before for before in task.after])
-            for place in range(len(items))
-            for task in loop.body.tasks
-        ]
-        needs = [(place + 1) * count - 1 for place in range(len(items))]
-        return Rounds(range(first, len(self.runs)), waits_for, needs)
+        starts = range(0, len(items) * count, count)
+        always = loop.body.always
+        return Rounds(
+            range(first, len(self.runs)),
+            [tuple([start + before for before in task.after]) for start in starts for task in loop.body.tasks],
+            [start + count - 1 for start in starts],
+            {
+                start + task: tuple([start + need for need in needs])
+                for start in starts
+                for task, needs in always.items()
+            },
+        )
 
     def collected(self, number: int) -> dict[str, str]:
         """What the loop's rounds gave, a list of each output. Raises TaskError where one gave nothing."""

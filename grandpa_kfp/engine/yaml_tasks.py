@@ -93,7 +93,11 @@ class Ended:
 
 
 class Runner(Protocol):
-    """Runs the commands of attempts, several at a time."""
+    """Runs the commands of attempts, several at a time, between `open` and `close`; both may come again."""
+
+    def open(self) -> None:
+        """Before the first of them."""
+        ...
 
     def sees(self, path: Path) -> str:
         """The name by which a command knows a path in the run's folder."""
@@ -129,6 +133,8 @@ class YamlTasks:
 
     def connect(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._runner.open()
+        self._following.open()
 
     def printed(self, task: str, line: str) -> None:
         """The task under way has printed a line, to whichever of its streams."""
@@ -188,7 +194,7 @@ class YamlTasks:
         if schedule.is_lost(task):
             return schedule.add(task, (), ())
         added = self._table.add_rounds(task, extension.items)
-        ready = schedule.add(task, added.waits_for, added.needs, extension.left)
+        ready = schedule.add(task, added.waits_for, added.needs, extension.left, added.always)
         self._ledger.grew(task, [number for number in added.numbers if self._table.runs[number].id])
         return ready
 
