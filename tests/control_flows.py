@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from by_hand import by_hand
 
 from grandpa_kfp import Component, Node, Workflow, collect, each, either, elsewhen, is_in, otherwise, when
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @Node
@@ -37,6 +39,8 @@ def total(xs: list[int]) -> int:
 
 @Node
 def ones(n: int) -> np.ndarray:
+    import numpy as np  # here, so that the other nodes' processes do not wait for it
+
     return np.ones(n)
 
 
