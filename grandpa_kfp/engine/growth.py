@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from typing import Any, Protocol, TypeAlias
 
 from grandpa_kfp_compiler.bind import Bound, bind
@@ -100,7 +101,7 @@ class Growth(Growing):
     to, each an output as it is, or an argument bound to outputs; scope: of the tasks below it, once it has some.
     """
 
-    __slots__ = ("_parts", "control", "listed", "outputs", "results", "scope")
+    __slots__ = ("_ahead", "_parts", "control", "listed", "outputs", "results", "scope")
 
     def __init__(
         self,
@@ -114,20 +115,26 @@ class Growth(Growing):
         super().__init__(host)
         self.control = control
         self._parts = parts
+        self._ahead: list[tuple[Graph, int]] = []
         self.outputs = outputs
         self.listed = listed
         self.results: list[TaskOutput | Bound] = []
         self.scope = TOP
+
+    def has_more(self) -> bool:
+        """Whether `more` will give something. Raises as that does."""
+        if not self._ahead:
+            self._ahead.extend(islice(self._parts, 1))
+        return bool(self._ahead)
 
     def more(self) -> Extension | None:
         """What comes next, None when all has been given: then the outputs are made of `results`.
 
         Raises CodecError, TaskError where what the body returned makes no graph.
         """
-        found = next(self._parts, None)
-        if found is None:
+        if not self.has_more():
             return None
-        graph, left = found
+        graph, left = self._ahead.pop()
         plan = make_plan(graph, None, ())
         result = _bound_result(graph, graph.outputs[0][1])
         skipped = () if self.control is None or self.results else self.control.skipped()
@@ -175,6 +182,11 @@ class TaskTable:
         self.requests: list[Request | None] = [limits.of(call) for call in plan.calls]
         self.settings: list[Setting] = settings([dict(call.options.env or ()) for call in plan.calls])
         self.scopes = [TOP] * len(plan.calls)
+
+    @property
+    def own(self) -> int:
+        """How many tasks are the graph's own; those that were added have higher numbers."""
+        return self._static
 
     @property
     def grown(self) -> int:

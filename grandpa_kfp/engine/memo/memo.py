@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
 LASTS_S = 0.01
 """Inner tasks that take this long, or longer, are worth a record each."""
-MOST_SHORT = 1_000
+MOST_SHORT = 500
 """Inner tasks of one node that take less, of which a run leaves results."""
 _MOST_MISSED = 256
 """Inner tasks of a node, one after the other, without a result: short ones are not looked for any longer."""
+_PAYS_S = 0.001
+"""What results of a node have taken on the average, so that looking for them pays always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class _Kept:
 
 
 class _Known:
-    """Results of one node. prints: fingerprints that have some; lasting: whether one of them took long."""
+    """Results of one node. prints: fingerprints that have some; lasting: whether it pays always to look for one."""
 
     __slots__ = ("lasting", "missed", "prints", "results", "short")
 
@@ -96,6 +98,7 @@ class Memo:
     ) -> None:
         self._run = run
         self._table = table
+        self._own = table.own
         self._identities = identities
         self._store = store
         self._force = force
@@ -113,7 +116,7 @@ class Memo:
         """The result of an earlier run that stands for running the task. Asked again it is None."""
         if not self._alive or task in self._of:
             return None
-        inner = self._table.is_added(task)
+        inner = task >= self._own
         if inner and not self.may_recall(task):
             return None
         kept = self.identify(task)
@@ -133,11 +136,11 @@ class Memo:
         if not self._alive or task in self._of:
             return False
         call = self._table.calls[task]
+        known = self._known.get(call.node.key) or self._of_node(call.node.key)
+        if not known.prints or (task >= self._own and not known.lasting and known.missed >= _MOST_MISSED):
+            return False
         options = call.options
         if options.cache is False or options.always or control_of(call) is not None or self._is_forced(task):
-            return False
-        known = self._of_node(call.node.key)
-        if not known.prints or (self._table.is_added(task) and not known.lasting and known.missed >= _MOST_MISSED):
             return False
         code = self._identities.code(call, self._table.bounds[task], self._place(task).targets)
         return not isinstance(code, str) and code[0] in known.prints
@@ -158,27 +161,26 @@ class Memo:
 
     def leaving(self, task: int) -> None:
         """An inner task has ended, and is about to be forgotten: its key is made where a result of it may be kept."""
-        if not self._alive or task in self._of or not self._table.is_added(task):
+        if task < self._own or task in self._of or not self._alive:
             return
-        lasted_s = time.time() - self._table.runs[task].started
         call = self._table.calls[task]
-        if (lasted_s >= LASTS_S or self._of_node(call.node.key).short < MOST_SHORT) and control_of(call) is None:
+        known = self._known.get(call.node.key) or self._of_node(call.node.key)
+        if known.short < MOST_SHORT or time.time() - self._table.runs[task].started >= LASTS_S:
             self.identify(task)
 
     def remember(self, task: int, duration_s: float, outputs: Mapping[str, str], logged: Logged) -> None:
         """The task has succeeded."""
         if not self._alive:
             return
-        run, inner = self._table.runs[task], self._table.is_added(task)
-        if not inner:
-            self.identify(task)
-        elif task not in self._of:
-            self.leaving(task)
-        kept = self._of.pop(task, None) if inner else self._of[task]
-        if kept is None or run.id in self._unfit or outputs.keys() != set(kept.outputs):
+        inner = task >= self._own
+        kept = self._of.pop(task, None) if inner else self.identify(task)
+        if kept is None:
+            return
+        run = self._table.runs[task]
+        if run.id in self._unfit or outputs.keys() != set(kept.outputs):
             return
         if inner and duration_s < LASTS_S:
-            known = self._of_node(kept.identity.node)
+            known = self._known[kept.identity.node]
             if known.short >= MOST_SHORT:
                 return
             known.short += 1
@@ -240,7 +242,8 @@ class Memo:
                         found.prints.add(batch.fingerprint)
                 except StoreError as error:
                     self._give_up(error)
-                found.lasting = any(result.duration_s >= LASTS_S for result in found.results.values())
+                took_s = sum(result.duration_s for result in found.results.values())
+                found.lasting = took_s >= _PAYS_S * len(found.results)
                 self._known[node] = found
         return found
 

@@ -302,6 +302,7 @@ class Conductor:
         duration_s = finished.duration_s
         if state.growing.pop(task, None) is not None:
             duration_s = max(0.0, time.time() - state.ledger.runs[task].started)
+        state.ledger.leaving(task)
         state.ledger.succeeded(task, duration_s, finished.handles)
         self._leave(task)
 

@@ -30,18 +30,15 @@ _VALUE = "value:"
 @dataclass(frozen=True, slots=True)
 class Fragment:
     """Some of what a task goes on as. plan: with parcels for constants; needs, left: as of `growth.Extension`;
-    result: what it comes to; code: the pickled functions of nodes that travel by value, by key."""
+    result: what it comes to; code: the pickled functions of nodes that travel by value, by key; more: whether the
+    worker has more of them when it is asked, which `left` says when to do."""
 
     plan: Plan
     needs: tuple[int, ...]
     left: int
     result: TaskOutput | Bound
     code: dict[str, bytes]
-
-    @property
-    def more(self) -> bool:
-        """Whether the worker has more of them when it is asked: it says when, by `left`."""
-        return self.left > 0
+    more: bool = False
 
 
 EMPTY = Fragment(Plan((), (), (), {}), (), 0, Bound(Interface(), (), {}), {})
@@ -75,7 +72,9 @@ class FragmentMaker:
         bounds = tuple([self._closed(bound) for bound in plan.bounds])
         result = growth.results.pop()
         closed = result if isinstance(result, TaskOutput) else self._closed(result)
-        return Fragment(Plan(calls, bounds, plan.waits_for, plan.uses), extension.needs, extension.left, closed, code)
+        whole = Plan(calls, bounds, plan.waits_for, plan.uses, plan.always)
+        more = extension.left > 0 or growth.has_more()  # only where all has to end first is the next part made by now
+        return Fragment(whole, extension.needs, extension.left, closed, code, more)
 
     def _bare(self, call: Call, code: dict[str, bytes]) -> Call:
         known = self._nodes.get(id(call.node))
