@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError
-from grandpa_kfp_runtime.failure_info import FailureInfo
 
 from .events import Event, RunFinished, RunStarted, TaskGrew, TaskPrinted
-from .ledger import one_line
+from .outcomes import failure_info
 from .run import Run
 
 if TYPE_CHECKING:
@@ -47,7 +46,12 @@ class OnFailure:
         from ..authoring.workflows import WorkflowFunction
         from .execute import execute
 
-        info = self._info(run, error)
+        others = [
+            name
+            for name, task in run.tasks.items()
+            if task.state == "failed" and task.report and not task.fell_back and name != error.task
+        ]
+        info = failure_info(run, error, others, self.parameters)
         name = _free(self.handler._definition.name, run)
         call = self.handler.options(name=name)
         handled: Run | None = None
@@ -64,16 +68,6 @@ class OnFailure:
             if handled is not None:
                 run.tasks.update(handled.tasks)
         return ""
-
-    def _info(self, run: Run, error: TaskError) -> FailureInfo:
-        failed = run.tasks.get(error.task)
-        others = tuple(
-            name
-            for name, task in run.tasks.items()
-            if task.state == "failed" and task.report and not task.fell_back and name != error.task
-        )
-        line = failed.error if failed is not None and failed.error else one_line(error)
-        return FailureInfo(run.id, run.name, error.task, line, str(error), dict(self.parameters), others)
 
 
 def _free(name: str, run: Run) -> str:

@@ -6,7 +6,7 @@ loop becomes one task, whose node holds a `Control`: what it goes on as when it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,17 +23,21 @@ from grandpa_kfp_compiler.graph import (
     Parameter,
     ParameterValue,
     Predicate,
+    PythonNode,
     TaskOutput,
     Value,
+    inputs_of,
 )
 from grandpa_kfp_runtime.task import part
 from grandpa_kfp_runtime.values.handles import from_constant
 
+from ..containers.in_python import in_python
 from .control import Choice, Repeat, control_call
 
 
 def flatten(graph: Graph) -> Graph:
     """The same graph, its groups opened all the way. The graph itself where all its operations are calls."""
+    graph = in_python(graph)
     if all(isinstance(operation, Call) for operation in graph.operations):
         return graph
     outer: dict[str, Value] = {parameter.name: ParameterValue(parameter.name) for parameter in graph.parameters}
@@ -63,9 +67,17 @@ class _Flat:
     instances: list[Instance] = field(default_factory=list)
 
     def add(
-        self, graph: Graph, prefix: str, parameters: Mapping[str, Value], after: tuple[str, ...]
+        self,
+        graph: Graph,
+        prefix: str,
+        parameters: Mapping[str, Value],
+        after: tuple[str, ...],
+        needed: tuple[str, ...] = (),
     ) -> dict[str, Value]:
-        """Takes in the graph's operations; the values of its outputs in terms of the flat graph."""
+        """Takes in the graph's operations; the values of its outputs in terms of the flat graph.
+
+        needed: what has to succeed for anything of it to run, also for what runs always.
+        """
         inside = _Renaming(prefix, parameters, {})
         for instance in graph.instances:
             self.instances.append(
@@ -82,7 +94,13 @@ class _Flat:
             start = len(self.calls)
             if isinstance(operation, Group):
                 arguments: dict[str, Value] = {name: inside.value(value) for name, value in operation.arguments}
-                inside.groups[operation.id] = self.add(operation.body, f"{prefix}{operation.id}/", arguments, before)
+                within = needed
+                if guards(operation.body):  # as on Kubeflow it begins when all that it takes is there, or not at all
+                    before = tuple(dict.fromkeys((*before, *_makers(arguments, self.instances))))
+                    within = before
+                inside.groups[operation.id] = self.add(
+                    operation.body, f"{prefix}{operation.id}/", arguments, before, within
+                )
                 members[operation.id] = tuple(call.id for call in self.calls[start:])
                 continue
             if not isinstance(operation, Call):
@@ -96,6 +114,7 @@ class _Flat:
                     kwargs=tuple((name, inside.value(value)) for name, value in operation.kwargs),
                     after=tuple(dict.fromkeys(before)),
                     instance=prefix + operation.instance if operation.instance else "",
+                    needs=_needs(operation, needed, members, prefix),
                 )
             )
         return {name: inside.value(value) for name, value in graph.outputs}
@@ -115,6 +134,26 @@ class _Flat:
                 instances,
             )  # fmt: skip
         return control_call(control, after, operation.where)
+
+
+def guards(graph: Graph) -> bool:
+    """Whether something in it runs always."""
+    return any(call.options.always for call in graph.calls())
+
+
+def _makers(arguments: Mapping[str, Value], instances: list[Instance]) -> Iterator[str]:
+    """The tasks that make the arguments, in the flat graph's terms."""
+    reader = Call("", PythonNode("", ""), tuple(arguments.values()))
+    for leaf in inputs_of(reader, {item.id: item for item in instances}):
+        if isinstance(leaf, TaskOutput):
+            yield leaf.task
+
+
+def _needs(call: Call, needed: tuple[str, ...], members: Mapping[str, tuple[str, ...]], prefix: str) -> tuple[str, ...]:
+    if not call.options.always:
+        return ()
+    own = [task for name in call.needs for task in members.get(name, (prefix + name,))]
+    return tuple(dict.fromkeys((*needed, *own)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from grandpa_kfp_compiler.bind import Bound, bind
-from grandpa_kfp_compiler.graph import RESULT, Call, Constant, Graph, Instance, TaskOutput, Value
+from grandpa_kfp_compiler.graph import RESULT, Call, Constant, Graph, Instance, Outcome, TaskOutput, Value
 from grandpa_kfp_runtime.context import TaskContext, leave, put
 from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
 from grandpa_kfp_runtime.logged.outputs import note_outputs
@@ -37,7 +37,7 @@ from .control import Control, columns, control_of
 from .growth import AS_IT_IS, Extension, Growth, Parts, Scope, TaskTable, as_bound, extend
 from .interrupting import Stay
 from .ledger import Ledger
-from .memo.memo import Memo
+from .memo.results import Result
 from .plan import Plan
 from .reports import Failing, failure
 from .resources import Budget, Limits
@@ -65,6 +65,14 @@ class Supplies:
     budget: Budget
     root: str = ""
     lanes: int = 1
+
+
+class Earlier(Protocol):
+    """Who knows results of earlier runs."""
+
+    def recall(self, task: int) -> Result | None:
+        """The one that stands for running the task, None for none."""
+        ...
 
 
 class _Attempt:
@@ -117,7 +125,7 @@ class GraphTasks:
             if control is not None:
                 return self._controlled(task, control)
             again = self.policies[task].retries > 0
-            values = under_way.inputs = self._inputs(bound, context, scope.prefix, again=again)
+            values = under_way.inputs = self._inputs(bound, context, scope.prefix, again=again, always=task)
             if call.options.verbose:
                 output.write("stderr", f"attempt {attempt}: {_listed(values)}\n")
             with under_way.stay:
@@ -173,7 +181,7 @@ class GraphTasks:
         self._release(self._table.bounds[task], self._table.scopes[task].prefix)
         self._table.forget(task)
 
-    def recall(self, memo: Memo, task: int) -> bool:
+    def recall(self, memo: Earlier, task: int) -> bool:
         """Whether the result of an earlier run stands for the task, whose outputs are there then."""
         result = memo.recall(task)
         if result is None:
@@ -326,12 +334,20 @@ class GraphTasks:
         redactor = Redactor.from_environment([name for name, _ in self._table.calls[task].options.secrets or ()])
         return LaneLog(lambda take: self._ledger.logs(task, attempt, take), self._supplies.values.keep, redactor).log
 
-    def _inputs(self, bound: Bound, context: TaskContext, prefix: str, *, again: bool) -> dict[str, Any]:
+    def _inputs(
+        self, bound: Bound, context: TaskContext, prefix: str, *, again: bool, always: int = -1
+    ) -> dict[str, Any]:
+        """always: the task whose inputs these are, which lack what was not made where it is one that runs always."""
         values = self._supplies.values
+        guarded = self._table.guarded.get(always)
         inputs: dict[str, Any] = {}
         for name, leaf in bound.sources:
             if isinstance(leaf, TaskOutput):
+                if guarded is not None and not values.has(prefix + leaf.task, leaf.output):
+                    continue
                 inputs[name] = values.fetch(prefix + leaf.task, leaf.output, again=again, scratch=context.scratch_dir)
+            elif isinstance(leaf, Outcome):
+                inputs[name] = self._table.outcome(always, self._ledger.errors, self._supplies.parameters)
             else:
                 constant = leaf if isinstance(leaf, Constant) else self._supplies.parameters[leaf.name]
                 inputs[name] = values.constant(constant, name, scratch=context.scratch_dir)

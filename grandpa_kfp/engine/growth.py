@@ -8,20 +8,22 @@ books. No threads here: whoever calls `extend` sees to it that nobody else does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Protocol, TypeAlias
 
 from grandpa_kfp_compiler.bind import Bound, bind
-from grandpa_kfp_compiler.graph import Call, Graph, PythonNode, TaskOutput, Value
+from grandpa_kfp_compiler.graph import Call, Constant, Graph, PythonNode, TaskOutput, Value
 from grandpa_kfp_runtime.contract import Interface
 from grandpa_kfp_runtime.errors import ParameterError, TaskError
+from grandpa_kfp_runtime.failure_info import FailureInfo
 
 from .control import Control
 from .environment import Setting, merged, settings
 from .ledger import LONGEST_PAUSE_S, Ledger, Policy, pause_s
+from .outcomes import outcome_of
 from .plan import Plan, make_plan
 from .resources import Limits, Request
 from .run import Run, TaskRun
@@ -166,8 +168,8 @@ class TaskTable:
     """Every task of a run, by number; those that are added, and have ended, leave no more than their `runs`."""
 
     __slots__ = (
-        "_limits", "_run", "_static", "_waits_for", "bounds", "calls", "policies", "requests", "runs", "scopes",
-        "settings",
+        "_limits", "_run", "_static", "_waits_for", "bounds", "calls", "guarded", "policies", "requests", "runs",
+        "scopes", "settings",
     )  # fmt: skip
 
     def __init__(self, run: Run, plan: Plan, limits: Limits) -> None:
@@ -182,6 +184,19 @@ class TaskTable:
         self.requests: list[Request | None] = [limits.of(call) for call in plan.calls]
         self.settings: list[Setting] = settings([dict(call.options.env or ()) for call in plan.calls])
         self.scopes = [TOP] * len(plan.calls)
+        self.guarded: dict[int, frozenset[str]] = {}  # of tasks that run always: all tasks that they come after
+        self._note_guarded(plan, 0)
+
+    def _note_guarded(self, plan: Plan, first: int) -> None:
+        for task in plan.always:
+            found: set[int] = set()
+            waiting = list(plan.waits_for[task])
+            while waiting:
+                before = waiting.pop()
+                if before not in found:
+                    found.add(before)
+                    waiting.extend(plan.waits_for[before])
+            self.guarded[first + task] = frozenset([self.runs[first + before].id for before in found])
 
     @property
     def own(self) -> int:
@@ -244,8 +259,13 @@ class TaskTable:
 
     def forget(self, task: int) -> None:
         """The task has ended; a graph's own tasks are kept."""
+        self.guarded.pop(task, None)
         if task >= self._static:
             self.calls[task], self.bounds[task], self.scopes[task] = _ENDED, _NO_INPUTS, TOP
+
+    def outcome(self, task: int, errors: Sequence[TaskError], parameters: Mapping[str, Constant]) -> FailureInfo | None:
+        """How what a task waits for that runs always has ended."""
+        return outcome_of(self._run, self.guarded.get(task, ()), errors, parameters)
 
     def way_to(self, task: int) -> str:
         """How the run came to a task, for its report: the bodies that called it, else the tasks before it.
@@ -287,7 +307,7 @@ def extend(
         prefix = prefix_below(table.runs[parent].id) if growth.control is None else ""
         growth.scope = Scope(parent, prefix, extension.targets)
     added = table.add(parent, growth.scope, plan)
-    ready = schedule.add(parent, plan.waits_for, extension.needs, extension.left)
+    ready = schedule.add(parent, plan.waits_for, extension.needs, extension.left, plan.always)
     ledger.grew(parent, added, table.skip(parent, extension.skipped))
     return ready
 

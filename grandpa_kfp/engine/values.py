@@ -83,7 +83,7 @@ class Values:
     """The outputs of a run's tasks, from their end to their last use.
 
     uses: how often each (task, output) will be fetched. store: of a recorded run; every output gets a
-    handle in it. failed: told of an error on the way there, after which the value is kept all the same.
+    handle in it, where it is writable. failed: told of an error on the way there, after which the value is kept.
     spool: makes the store for what must not stay in memory alone: files, which someone may overwrite.
     """
 
@@ -95,11 +95,12 @@ class Values:
         *,
         spool: Callable[[], Store],
         store: Store | None = None,
+        writable: bool = True,
         failed: Callable[[str], None],
     ) -> None:
         self._uses = uses
         self._store = store
-        self._writable = store is not None
+        self._writable = store is not None and writable
         self._failed = failed
         self._slots: dict[tuple[str, str], _Slot] = {}
         self._constants: dict[int, Encoded] = {}
@@ -193,10 +194,16 @@ class Values:
             return decode(slot.encoded)
         return self._read(slot.handle, scratch())
 
+    def has(self, task: str, output: str) -> bool:
+        """Whether the output is there for one more consumer."""
+        return (task, output) in self._slots
+
     def used(self, task: str, output: str) -> None:
-        """A consumer that fetched the output has ended for good."""
+        """A consumer of the output has ended for good, be it one that runs always and found none."""
         with self._lock:
-            slot = self._slots[task, output]
+            slot = self._slots.get((task, output))
+            if slot is None:
+                return
             slot.uses -= 1
             if not slot.uses:
                 del self._slots[task, output]

@@ -33,7 +33,8 @@ def perform(
     """Run one task and return its outputs by name.
 
     node: the node's key; values: the decoded value of each of the interface's inputs, by name, which
-    the task may change; load: finds the function or class of a key, its @Node mark taken off; extend: of an
+    the task may change; where one is missing, as a task that runs always may find, the argument that it is a part of
+    is the default of its parameter; load: finds the function or class of a key, its @Node mark taken off; extend: of an
     engine that runs the Refs in a result as tasks, asked for what it makes of a result and the calls of the body:
     this is returned instead, unless it is None.
 
@@ -79,13 +80,16 @@ def _call(
     for instance in interface.instances:
         args, kwargs = _bound(instance.arguments, given, made)
         made.append(construct(load(instance.node), args, kwargs))
-    args, kwargs = _bound(interface.call, given, made)
     if not interface.receiver:
         target = load(node)
     else:
         target = made[int(interface.receiver[1:])]
         if interface.method:
             target = getattr(target, interface.method)
+    if len(given) < len(interface.inputs):
+        args, kwargs = _with_defaults(interface.call, given, made, target)
+    else:
+        args, kwargs = _bound(interface.call, given, made)
     return finish(target(*args, **kwargs))
 
 
@@ -221,6 +225,32 @@ def _bound(arguments: Arguments, values: Mapping[str, Any], made: list[Any]) -> 
     return args, {name: _value(argument, values, made) for name, argument in arguments.named}
 
 
+def _with_defaults(
+    arguments: Arguments, values: Mapping[str, Any], made: list[Any], target: Any
+) -> tuple[list[Any], dict[str, Any]]:
+    """As `_bound`, where some inputs have no value. Raises TaskError for a parameter that has no default."""
+    parameters = inspect.signature(target).parameters
+    by_position = [item for item in parameters.values() if item.kind in _BY_POSITION]
+
+    def value(argument: Argument, parameter: inspect.Parameter | None) -> Any:
+        sources = (argument.source, *(hole.source for hole in argument.holes))
+        lacking = [source for source in sources if source[0] != "#" and source not in values]
+        if not lacking:
+            return _value(argument, values, made)
+        if parameter is None or parameter.default is parameter.empty:
+            raise TaskError(f"input {lacking[0]} has no value, since what makes it has not succeeded, and no default")
+        return parameter.default
+
+    args = [
+        value(argument, by_position[place] if place < len(by_position) else None)
+        for place, argument in enumerate(arguments.positional)
+    ]
+    return args, {name: value(argument, parameters.get(name)) for name, argument in arguments.named}
+
+
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
 def _value(argument: Argument, values: Mapping[str, Any], made: list[Any]) -> Any:
     value = _source(argument.source, values, made)
     if argument.holes:
@@ -236,7 +266,7 @@ def _with_parts(inputs: Sequence[Input], values: Mapping[str, Any]) -> Mapping[s
     """The values, of each input the part that its path names."""
     picked: dict[str, Any] | None = None
     for item in inputs:
-        if item.path:
+        if item.path and item.name in values:
             if picked is None:
                 picked = dict(values)
             picked[item.name] = part(picked[item.name], item.path, f"input {item.name}")

@@ -13,7 +13,18 @@ from typing import Any
 from grandpa_kfp_runtime.errors import CodecError
 
 from ..constants import NotPlain, handle_text, plain_value
-from ..graph import Call, Constant, Filled, Instance, InstanceValue, Operation, ParameterValue, TaskOutput, Value
+from ..graph import (
+    Call,
+    Constant,
+    Filled,
+    Instance,
+    InstanceValue,
+    Operation,
+    Outcome,
+    ParameterValue,
+    TaskOutput,
+    Value,
+)
 
 REFERENCE_BYTES = 200
 """One input bound to another task: its name, its producer's name, and a handle of the usual length."""
@@ -46,7 +57,7 @@ def _value_bytes(value: Value, instances: dict[str, Instance], seen: set[str]) -
         return constant_bytes(value)
     if isinstance(value, Filled):
         return constant_bytes(value.skeleton) + sum([_value_bytes(item, instances, seen) for _, item in value.holes])
-    if value.instance in seen:
+    if isinstance(value, Outcome) or value.instance in seen:
         return 0
     seen.add(value.instance)
     instance = instances[value.instance]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from grandpa_kfp_compiler.bind import Bound
-from grandpa_kfp_compiler.graph import Constant, TaskOutput
+from grandpa_kfp_compiler.graph import Constant, Outcome, TaskOutput
 from grandpa_kfp_runtime.contract import Interface
 from grandpa_kfp_runtime.errors import TaskError
 from grandpa_kfp_runtime.stores import Store
@@ -21,7 +21,7 @@ from ..values import is_plain, is_shareable
 from . import segments, specs
 from .fragments import GATHER, gathering
 from .memory import Memory
-from .parcels import INLINE_BYTES, PLAIN, SEGMENT, STORED, Key, Parcel, Parceled, packed
+from .parcels import INLINE_BYTES, OUTCOME, PLAIN, SEGMENT, STORED, Key, Parcel, Parceled, packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,11 @@ class Briefs:
             root=self.setting.root,
         )
 
+    def outcome(self, task: int, errors: Sequence[TaskError]) -> Parcel:
+        """How what a task waits for that runs always has ended."""
+        found = self._table.outcome(task, errors, self._parameters)
+        return (PLAIN, None) if found is None else self.parcel(found, "outcome")
+
     def _make(self, task: int) -> Brief:
         table = self._table
         call, bound = table.calls[task], table.bounds[task]
@@ -144,6 +149,8 @@ class Briefs:
                 sources.append((prefix + leaf.task, leaf.output))
             elif isinstance(leaf, Parceled):
                 sources.append(leaf.parcel)
+            elif isinstance(leaf, Outcome):
+                sources.append((OUTCOME,))
             else:
                 constant = leaf if isinstance(leaf, Constant) else self._parameters[leaf.name]  # type: ignore[union-attr]
                 sources.append(self._constant(constant, name))

@@ -72,6 +72,8 @@ class Conductor:
         self._exports = Exports(state, self)
         self._growths = Growths(state, self)
         self._deaths = Deaths(state, self, self._exports, self._clock)
+        self._paused: set[int] = set()
+        self._held = False
         self._looking = False  # whether the clock will wake this thread to share work out anew
         self.lost: list[int] = []
 
@@ -84,10 +86,35 @@ class Conductor:
             if self._cancel.cancelled:
                 self.stop()
             self._fill()
-            if self._state.stopped or not (schedule.running or schedule.has_ready):
+            if self._state.stopped or (self._held and not schedule.has_always):
                 return
+            if not (schedule.running or schedule.has_ready):
+                ready, lost = schedule.wind_up(lambda task: self._state.ledger.runs[task].succeeded)
+                self.lost.extend(lost)
+                if not ready:
+                    return
+                self.tell_ready(ready)
+                continue
             self._share()
             self._listen()
+
+    def _hold(self) -> None:
+        """The first task has failed: what runs may end, then those that run always are given out."""
+        schedule = self._state.schedule
+        if not schedule.has_always:
+            self.stop()
+        elif not self._held:
+            self._held = True
+            schedule.hold()
+            for task in sorted(self._paused):
+                schedule.put_back(task)
+            self._paused.clear()
+
+    def _again(self, task: int) -> None:
+        """A pause before another attempt is over."""
+        if task in self._paused:
+            self._paused.discard(task)
+            self._state.schedule.put_back(task)
 
     def stop(self) -> None:
         self._state.stopped = True
@@ -338,7 +365,10 @@ class Conductor:
         wait_s = state.ledger.retried(task, failed.line, failed.duration_s, again=again)
         if wait_s is not None:
             state.schedule.rest(task)
-            self._clock.after(wait_s, lambda: state.schedule.put_back(task))
+            self._paused.add(task)
+            self._clock.after(wait_s, lambda: self._again(task))
+            if self._held:
+                self._again(task)
             return
         way = state.briefs.way_to(task)
         if way:
@@ -359,7 +389,7 @@ class Conductor:
         state.briefs.forget(task)
         self.lost.extend(state.schedule.fail(task))
         if not self._keep_going:
-            self.stop()
+            self._hold()
 
     def tell_ready(self, tasks: list[int]) -> None:
         if self._ready is not None:

@@ -12,7 +12,7 @@ from .briefs import Brief
 from .channel import MOST_DESCRIPTORS
 from .hands import Chunk, Hand, Lane
 from .holdings import wanted
-from .parcels import HELD, SEGMENT, Key
+from .parcels import HELD, MISSING, OUTCOME, SEGMENT, Key
 from .state import State
 
 
@@ -113,7 +113,7 @@ class Dealer:
         return found
 
     def _may_join(self, task: int) -> bool:
-        if control_of(self._state.table.calls[task]) is not None:
+        if control_of(self._state.table.calls[task]) is not None or self._state.schedule.runs_always(task):
             return False
         tiny = self._state.crew.speeds.is_tiny(self._state.briefs[task].node)
         return (
@@ -154,6 +154,8 @@ class Dealer:
         if lane.chunks or self._state.stopped or self._state.outputs.uses[key] != 1:
             return None
         for follower in self._state.schedule.followers(self._state.briefs.makers[key[0]]):
+            if self._state.schedule.runs_always(follower):
+                return None
             if self._state.takes(follower, key):
                 fits = (
                     self._state.schedule.missing(follower) == 1
@@ -169,15 +171,19 @@ class Dealer:
         outputs, briefs = self._state.outputs, [self._state.briefs[task] for task in tasks]
         here: dict[Key, int] = {}
         sources: list[tuple[Any, ...]] = []
-        for brief in briefs:
+        for task, brief in zip(tasks, briefs, strict=True):
             found: list[Any] = []
             for source in brief.sources:
                 if type(source[0]) is str:
                     if source in here:
                         here[source] += 1
                         source = (HELD, source, False)
+                    elif self._state.schedule.runs_always(task) and not outputs.has(source):
+                        source = (MISSING,)
                     else:
                         source = outputs.parcel(source)
+                elif source[0] == OUTCOME:
+                    source = self._state.briefs.outcome(task, self._state.ledger.errors)
                 found.append(source)
             sources.append(tuple(found))
             if len(tasks) > 1:

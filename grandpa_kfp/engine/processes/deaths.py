@@ -86,6 +86,8 @@ class Deaths:
     def _input_is_lost(self, task: int, hand: Hand, dying: set[int]) -> bool:
         """Whether what a worker that is gone alone had is a task's input, and nobody will make it again."""
         makers = self._state.briefs.makers
+        if self._state.schedule.runs_always(task):
+            return False  # it does without
         return any(
             type(source[0]) is str
             and self._state.outputs.is_lost(source, hand)

@@ -48,6 +48,9 @@ class Outputs:
     def parcel(self, key: Key) -> Parcel:
         return self._parcels[key]
 
+    def has(self, key: Key) -> bool:
+        return key in self._parcels
+
     def is_lost(self, key: Key, hand: Hand) -> bool:
         """Whether the worker that is gone had the only copy."""
         return key not in self._parcels or self._holders.get(key) is hand

@@ -6,6 +6,8 @@
     (STORED, handle, own)                    an object in the run's store or spool; `own`: this run has written it
     (HELD, key, take)                        what this worker has made itself; `take`: nobody else will ask for it
     (KEPT, size_bytes)                       only from a worker: too big for a message, kept there until asked for
+    (MISSING,)                               for a task that runs always: what should have made it has not succeeded
+    (OUTCOME,)                               how what such a task waits for has ended; the parent sends the value
 
 The parent passes parcels on without a look at what is in them.
 """
@@ -24,7 +26,7 @@ Parcel: TypeAlias = "tuple[Any, ...]"
 Key: TypeAlias = "tuple[str, str]"
 """One output: task id and output name."""
 
-PLAIN, PACKED, SEGMENT, STORED, HELD, KEPT = range(6)
+PLAIN, PACKED, SEGMENT, STORED, HELD, KEPT, MISSING, OUTCOME = range(8)
 
 INLINE_BYTES = 256 * 1024
 """Larger values go by shared memory: below, two copies through a socket cost less than mapping does."""

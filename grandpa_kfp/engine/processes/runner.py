@@ -28,7 +28,7 @@ from ..growth import Growth
 from . import segments, specs
 from .fragments import EMPTY, GATHER, Fragment, FragmentMaker
 from .holdings import Holdings, read_stored
-from .parcels import HELD, PACKED, PLAIN, SEGMENT, STORED, Parcel, in_segment, unpacked
+from .parcels import HELD, MISSING, PACKED, PLAIN, SEGMENT, STORED, Parcel, in_segment, unpacked
 from .prints import FramedOutput, Owner, Voice
 from .specs import Failed, Finished, Grew, Outcome, Setting, Spec
 from .teller import Teller
@@ -138,6 +138,8 @@ class Runner:
         try:
             loader = self._loader or self._open()
             for item, source in zip(interface.inputs, spec.sources, strict=True):
+                if source[0] == MISSING:
+                    continue
                 inputs[item.name] = (
                     source[1] if source[0] == PLAIN else self._input(source, arrived, context.scratch_dir)
                 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grandpa_kfp_compiler.bind import bind
-from grandpa_kfp_compiler.graph import Call, Constant, Graph, Instance, TaskOutput, Value
+from grandpa_kfp_compiler.graph import Call, Constant, Graph, Instance, Outcome, TaskOutput, Value
 from grandpa_kfp_runtime.context import TaskContext
 from grandpa_kfp_runtime.errors import ParameterError, TaskError
 from grandpa_kfp_runtime.stores import Store
@@ -158,6 +158,7 @@ class ProcessWork:
             if isinstance(leaf, TaskOutput):
                 inputs[input_name] = self._fetch((leaf.task, leaf.output), context)
             else:
+                assert not isinstance(leaf, Outcome)  # of tasks that run always alone
                 constant = leaf if isinstance(leaf, Constant) else self._supplies.parameters[leaf.name]
                 inputs[input_name] = self._constant(constant, context)
         load = self._supplies.code.load
