@@ -82,7 +82,8 @@ def swap(mapping: Any, old: str, new: str) -> None:
 
 BREAKS: list[tuple[Callable[[Any], Any], str]] = [
     (lambda s: root(s)["plus"]["inputs"]["parameters"].pop("x"), "root/plus: its input x is not bound"),
-    (lambda s: root(s)["plus"]["inputs"]["parameters"].update(z={"componentInputParameter": "n"}), "root/plus: its component has no input z"),
+    (lambda s: root(s)["plus"]["inputs"]["parameters"].update(z={"componentInputParameter": "n"}),
+     "root/plus: its component has no input z"),
     (lambda s: root(s)["when"].update(dependentTasks=[]), "which it does not wait for"),
     (lambda s: root(s)["when"]["dependentTasks"].append("gone"), "root/when: waits for gone"),
     (lambda s: root(s)["plus"].update(dependentTasks=["result"]), "wait for each other"),
