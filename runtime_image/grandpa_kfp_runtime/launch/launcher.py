@@ -39,8 +39,11 @@ from .task_code import check_by_value, open_code, put_code, where_of
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from ..code.loader import Loader
     from ..logged.task_log import TaskLog
+    from .step_room import StepRoom
     from .stored_log import StoredLog
+    from .task_code import InstalledCode
     from .told_events import ToldEvents
 
 _DEFECT = 70
@@ -108,6 +111,7 @@ class _Attempt:
         self.records: Records | None = None
         self.logs: StoredLog | None = None
         self.told: ToldEvents | None = None
+        self.step: StepRoom | None = None
         self.drawn: dict[str, tuple[dict[str, Any], str]] = {}  # artifacts of what was logged: metadata and file
         self.inputs: dict[str, str] = {}
         self.handles: dict[str, str] = {}
@@ -150,6 +154,8 @@ class _Attempt:
             from .installing import provide
 
             provide(self.env, self.store, self.folder, lambda text: tell(f"{self.task}: {self.redactor.text(text)}"))
+        if self.node.startswith(contract.FUSED):
+            return self._run_step(code)
         for difference in code.check(nodes):
             self._warn(difference)
         target = code.load(interface.instances[int(interface.receiver[1:])].node if interface.receiver else self.node)
@@ -157,7 +163,7 @@ class _Attempt:
         from .told_events import callbacks_of
 
         self._tell_events(callbacks_of(self.env, self.store, self._warn))
-        values = self._decode(interface, code.load)
+        values = self._decode(interface.inputs, code.load)
         self.phase = "body"
         context = TaskContext(
             self.run_id,
@@ -173,9 +179,9 @@ class _Attempt:
         self.phase = "outputs"
         from ..logged.outputs import note_outputs
 
-        limit = int(self.env.get(contract.ENV_INLINE_BYTES) or contract.INLINE_LIMIT_BYTES)
         stored = [
-            store_output(name, value, self.store, limit, code.class_fingerprint) for name, value in results.items()
+            store_output(name, value, self.store, self._inline_limit, code.class_fingerprint)
+            for name, value in results.items()
         ]
         if self.logs is not None:
             self.drawn = self.logs.artifacts(self.given.artifacts)
@@ -186,6 +192,23 @@ class _Attempt:
             {item.name: item.facts for item in stored},
         )
         return [with_preview(item, results[item.name], self.given, self.redactor, self._warn) for item in stored]
+
+    def _run_step(self, code: Loader | InstalledCode) -> list[Output]:
+        """As `run`, of a container whose task is a graph."""
+        from .step_room import StepRoom
+        from .told_events import callbacks_of
+
+        assert self.records is not None
+        told = self._tell_events(callbacks_of(self.env, self.store, self._warn))
+        self.step = StepRoom(
+            self.records, self.given, self.call, self.folder, code, self._inline_limit, told, self._warn
+        )
+        self.where = self.step.open(self.env)
+        values = self._decode([item for item in self.call.interface.inputs if item.kind != "handle"], code.load)
+        self.phase = "body"
+        outputs, self.drawn = self.step.run(values)
+        self.phase = "outputs"
+        return outputs
 
     def leave(self, outputs: Sequence[Output], *, fell_back: bool = False) -> None:
         """The task has its outputs: the record first, then what KFP's launcher picks up, parameters last.
@@ -231,22 +254,9 @@ class _Attempt:
 
     def fail(self, error: BaseException, frame: FrameType | None = None) -> int:
         """Says how the task failed, on standard error and in a record; the exit code, 0 where it has fallen back."""
-        from ..failure import format_report, report, write_marked
+        from ..failure import format_report, write_marked
 
-        record = report(
-            error,
-            task=self.task,
-            node=self.node,
-            where=self.where,
-            inputs=self.inputs,
-            handles=self.handles,
-            run_id=self.run_id,
-            attempt=self.name,
-            root=str(self.folder / "code"),
-            frame=frame,
-            in_container=True,
-            redactor=self.redactor,
-        )
+        record = self._report(error, frame)
         record["exit_code"] = self._exit_code(error, record["exit_code"])
         if record["exit_code"] == _DEFECT:
             record["hint"] = "this is a defect of grandpa-kfp itself; please report it with all of the above"
@@ -266,7 +276,34 @@ class _Attempt:
                 self.leave(outputs, fell_back=True)
                 tell(f"{self.task}: fell back")
                 return 0
+        if self.step is not None:
+            self.step.keep()
         return int(record["exit_code"])
+
+    def _report(self, error: BaseException, frame: FrameType | None) -> dict[str, Any]:
+        from ..failure import report
+
+        if self.step is not None and self.phase == "body":
+            from .step_room import record_of
+
+            record = record_of(error)
+            if record is not None:
+                return record
+            error, frame = self.step.told_of(error, frame)
+        return report(
+            error,
+            task=self.task,
+            node=self.node,
+            where=self.where,
+            inputs=self.inputs,
+            handles=self.handles,
+            run_id=self.run_id,
+            attempt=self.name,
+            root=str(self.folder / "code"),
+            frame=frame,
+            in_container=True,
+            redactor=self.redactor,
+        )
 
     def _fallback(self, error: BaseException) -> list[Output] | None:
         """The outputs that take the place of the task's own, None for none."""
@@ -274,12 +311,11 @@ class _Attempt:
 
         if self.phase == "start" or self.records is None:
             return None
-        limit = int(self.env.get(contract.ENV_INLINE_BYTES) or contract.INLINE_LIMIT_BYTES)
         try:
             values = fallback(error, self.call.interface.outputs, self.records, self.env)
             if values is None:
                 return None
-            stored = [store_output(name, value, self.store, limit, None) for name, value in values.items()]
+            stored = [store_output(name, value, self.store, self._inline_limit, None) for name, value in values.items()]
             return [with_preview(item, values[item.name], self.given, self.redactor, self._warn) for item in stored]
         except GrandpaError as unfit:
             self._warn(f"its fallback cannot take the place of its result: {unfit}")
@@ -296,19 +332,25 @@ class _Attempt:
         activate_process(None)
         if self.logs is not None:
             self.logs.close()
+        if self.step is not None:
+            self.step.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- within them -----------------------------------------------------------------------------
 
-    def _decode(self, interface: Interface, load: Callable[[str], Any]) -> dict[str, Any]:
+    @property
+    def _inline_limit(self) -> int:
+        return int(self.env.get(contract.ENV_INLINE_BYTES) or contract.INLINE_LIMIT_BYTES)
+
+    def _decode(self, inputs: Sequence[Input], load: Callable[[str], Any]) -> dict[str, Any]:
         def tell(item: Input, told: str, seconds: float) -> None:
             self.inputs[item.name] = told
             self._say(f"input {item.name}: {told}, read in {seconds:.3f} s")
 
-        self.handles = _handles(interface, self.given)
+        self.handles = _handles(self.call.interface, self.given)
         folder = self.folder / "inputs"
         folder.mkdir()
-        return decode_inputs(interface.inputs, self.given.values, self.store, load, folder, self.run_id, tell)
+        return decode_inputs(inputs, self.given.values, self.store, load, folder, self.run_id, tell)
 
     def _by_handle(self, run: ByHandle, class_fingerprint: ClassFingerprint) -> Output:
         self.handles = _handles(self.call.interface, self.given)
@@ -343,9 +385,12 @@ class _Attempt:
         return self.told
 
     def _logged(self) -> dict[str, Any]:
-        """What the task logged, for its last record."""
+        """What the task logged, for its last record; of a step how each of its tasks went, too."""
+        tasks = {}
         logged = None if self.logs is None else self.logs.log.logged().to_json()
-        return {"logged": logged} if logged else {}
+        if self.step is not None:
+            logged, tasks = self.step.logged().to_json(), self.step.tasks()
+        return {"logged": logged, **tasks} if logged else tasks
 
     def _exit_code(self, error: BaseException, code: int) -> int:
         if self.phase == "body" and not isinstance(error, RunCancelled):

@@ -94,9 +94,14 @@ class StoredLog:
         if self._timer is not None:
             self._timer.cancel()
 
-    def artifacts(self, declared: Mapping[str, Any]) -> dict[str, tuple[dict[str, Json], str]]:
-        """Metadata and file of each artifact that is declared for what was logged. Called before outputs are noted."""
-        logged = self.log.logged()
+    def artifacts(
+        self, declared: Mapping[str, Any], logged: Logged | None = None
+    ) -> dict[str, tuple[dict[str, Json], str]]:
+        """Metadata and file of each artifact that is declared for what was logged. Called before outputs are noted.
+
+        logged: of all tasks of a step, in place of this log.
+        """
+        logged = self.log.logged() if logged is None else logged
         made: dict[str, tuple[dict[str, Json], str]] = {}
         if LOGGED_METRICS in declared and (logged.metrics or logged.params):
             made[LOGGED_METRICS] = (_numbers(logged), _lines(logged))

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..contract import ENV_CALLBACKS, ENV_TELL
 from ..events.journal import Journal
-from ..events.kinds import TaskFailed, TaskFinished, TaskStarted
+from ..events.kinds import Event, TaskFailed, TaskFinished, TaskStarted
 from ..events.of_logged import events_of
 from ..events.stored import FIRST_PAUSE_S, StoredEvents
 from ..logged.entries import Logged
@@ -38,6 +38,10 @@ class ToldEvents:
 
     def started(self, at: float) -> None:
         self._journal.tell(TaskStarted(at, self._task, self._attempt))
+
+    def tell(self, event: Event) -> None:
+        """Of a task that the step is made of."""
+        self._journal.tell(event)
 
     def logs(self, take: Callable[[], Logged]) -> None:
         """The task logs something: `take` is asked soon for what is new."""
