@@ -124,6 +124,8 @@ class Dags:
         if "parameterIterator" in task:
             return self._loop(task, component, key, common, place, scope)
         if "dag" in component:
+            if always:
+                raise LoadError(f"{self._name}: {place} is a DAG that runs always, which is not run on this machine")
             return self._group(component, key, common, scope)
         made = self._leaf(task, component, key, common)
         number = scope.add(made)
@@ -156,8 +158,6 @@ class Dags:
         inner = _Scope(scope.tasks, prefix, (start,), parameters, scope.depth + 1)
         outputs = self._open(component, f"components.{key}", inner)
         end = scope.add(YamlTask(f"{prefix}end", after=(start, *range(first, len(scope.tasks))), heeds=(start,)))
-        if common.always:
-            scope.tasks[first:] = [replace(task, always=True) for task in scope.tasks[first:]]
         return _Part(end, outputs)
 
     def _loop(

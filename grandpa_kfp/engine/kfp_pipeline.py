@@ -119,11 +119,7 @@ class YamlDag:
     @property
     def always(self) -> dict[int, tuple[int, ...]]:
         """The tasks that run always, and what of that which they wait for has to succeed all the same."""
-        return {
-            number: task.after if task.heeds is None else task.heeds
-            for number, task in enumerate(self.tasks)
-            if task.always
-        }
+        return {number: task.heeds or () for number, task in enumerate(self.tasks) if task.always}
 
     def containers(self, prefix: str = "") -> Iterator[tuple[str, YamlTask, Container]]:
         """Every task that is a container, with its id, where a loop's rounds have a `*`."""

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 import yaml
+from yaml_specs import Spec, constant, output, parameter, raw, task
 
 from grandpa_kfp.engine.kfp_reading import read_pipeline
 from grandpa_kfp.engine.pipeline_yaml import bind_parameters, run_pipeline_yaml
 from grandpa_kfp.engine.record import read_run
-from grandpa_kfp_runtime.contract import Argument, Arguments, Input, Interface, TaskCall
+from grandpa_kfp_runtime.contract import Input
 from grandpa_kfp_runtime.errors import LoadError, ParameterError, StoreError, TaskError
 from grandpa_kfp_runtime.typespec import TypeSpec
 
@@ -78,88 +79,6 @@ def helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "yaml_helpers.py").write_text(HELPERS)
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
     monkeypatch.chdir(tmp_path)
-
-
-def container(node: str, *inputs: Input, outputs: tuple[str, ...] = ("result",)) -> dict[str, Any]:
-    interface = Interface(inputs, Arguments(tuple(Argument(item.name) for item in inputs)), outputs=outputs)
-    args = TaskCall(node, "f" * 64, interface, "s3://mlpipeline/grandpa").argv()
-    return {"image": "runtime", "command": ["python", "-m", "grandpa_kfp_runtime"], "args": args}
-
-
-class Spec:
-    """A PipelineSpec under construction: components named after what they are made of."""
-
-    def __init__(self) -> None:
-        self.components: dict[str, Any] = {}
-        self.executors: dict[str, Any] = {}
-        self.root: dict[str, Any] = {"dag": {"tasks": {}}}
-        self.platform: dict[str, Any] = {}
-
-    def node(self, name: str, node: str, *inputs: Input, outputs: tuple[str, ...] = ("result",), **more: Any) -> Spec:
-        self.executors[f"exec-{name}"] = {"container": {**container(node, *inputs, outputs=outputs), **more}}
-        types = {"handle": "STRING", "json": "STRING"}
-        declared = {item.name: {"parameterType": types.get(item.kind) or KFP_TYPES[str(item.type)]} for item in inputs}
-        self.components[f"comp-{name}"] = {
-            "executorLabel": f"exec-{name}",
-            "inputDefinitions": {"parameters": declared},
-            "outputDefinitions": {"parameters": {item: {"parameterType": "STRING"} for item in outputs}},
-        }
-        return self
-
-    def parameters(self, **definitions: Any) -> Spec:
-        self.root["inputDefinitions"] = {"parameters": definitions}
-        return self
-
-    def result(self, task: str, output: str = "result") -> Spec:
-        chosen = {"valueFromParameter": {"producerSubtask": task, "outputParameterKey": output}}
-        self.root["dag"]["outputs"] = {"parameters": {"result": chosen}}
-        return self
-
-    def task(self, name: str, component: str, inputs: dict[str, Any] | None = None, **more: Any) -> Spec:
-        self.root["dag"]["tasks"][name] = task(name, component, inputs or {}, **more)
-        return self
-
-    def documents(self) -> list[dict[str, Any]]:
-        spec = {
-            "pipelineInfo": {"name": "flow"},
-            "root": self.root,
-            "components": self.components,
-            "deploymentSpec": {"executors": self.executors},
-            "schemaVersion": "2.1.0",
-            "sdkVersion": "grandpa-kfp-0.1.0",
-        }
-        if not self.platform:
-            return [spec]
-        return [spec, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": self.platform}}}}]
-
-    def text(self) -> str:
-        return yaml.safe_dump_all(self.documents(), sort_keys=False)
-
-
-KFP_TYPES = {"int": "NUMBER_INTEGER", "float": "NUMBER_DOUBLE", "str": "STRING", "bool": "BOOLEAN"}
-
-
-def task(name: str, component: str, inputs: dict[str, Any], **more: Any) -> dict[str, Any]:
-    made = {"taskInfo": {"name": name}, "componentRef": {"name": f"comp-{component}"}, **more}
-    if inputs:
-        made["inputs"] = {"parameters": inputs}
-    return made
-
-
-def constant(value: Any) -> dict[str, Any]:
-    return {"runtimeValue": {"constant": value}}
-
-
-def output(of: str, key: str = "result") -> dict[str, Any]:
-    return {"taskOutputParameter": {"producerTask": of, "outputParameterKey": key}}
-
-
-def parameter(name: str) -> dict[str, Any]:
-    return {"componentInputParameter": name}
-
-
-def raw(name: str, type_: str) -> Input:
-    return Input(name, "raw", TypeSpec(type_))
 
 
 def adding() -> Spec:
