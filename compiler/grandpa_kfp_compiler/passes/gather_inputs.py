@@ -61,6 +61,32 @@ def gather_inputs(graph: Graph) -> Graph:
     return replace(wider, operations=in_order(wider))
 
 
+def gather_lists(graph: Graph, width: int) -> Graph:
+    """The graph with every list of more than `width` outputs made in parts of so many, which steps can make."""
+    gathering = _Gathering(graph, width=width)
+    operations: list[Operation] = []
+    for item in graph.operations:
+        if isinstance(item, Call) and _is_wide(item):
+            for place, value in _arguments(item):
+                if _is_long(value, width):
+                    owner = item
+                    item = _with_argument(item, place, lambda value: gathering.gathered(value, owner))  # noqa: B023
+        operations.append(item)
+    if not gathering.added:
+        return graph
+    wider = replace(graph, operations=(*operations, *gathering.added))
+    return replace(wider, operations=in_order(wider))
+
+
+def _is_long(value: Value, width: int) -> bool:
+    return (
+        isinstance(value, Filled)
+        and len(value.holes) > width
+        and is_list_of_holes(value)
+        and all(isinstance(item, TaskOutput) and not item.path for _, item in value.holes)
+    )
+
+
 def _size(call: Call, instances: dict[str, Instance]) -> int:
     return input_bytes(call, instances)
 
@@ -78,9 +104,10 @@ def _is_wide(owner: Call | Instance) -> bool:
 
 @dataclass(slots=True)
 class _Gathering:
-    """The tasks that are added, named after the task they serve."""
+    """The tasks that are added, named after the task they serve. width: how many values one of them gathers."""
 
     graph: Graph
+    width: int = GATHER_WIDTH
     added: list[Call] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
 
@@ -93,7 +120,7 @@ class _Gathering:
         for width, place in widths:
             if width < WIDE or size(owner) <= INPUTS_LIMIT_BYTES:
                 break
-            owner = _with_argument(owner, place, lambda value: self._gathered(value, owner))  # noqa: B023
+            owner = _with_argument(owner, place, lambda value: self.gathered(value, owner))  # noqa: B023
         return owner
 
     @staticmethod
@@ -102,7 +129,8 @@ class _Gathering:
             return 0
         return sum(1 for _ in leaves(value))
 
-    def _gathered(self, value: Filled, owner: Call | Instance) -> Value:
+    def gathered(self, value: Filled, owner: Call | Instance) -> Value:
+        """What stands for the structure: one task's output."""
         flat = list(_flat_holes(value))
         leaves_ = [item for _, item in flat]
         values = self._tree(leaves_, owner)
@@ -114,7 +142,7 @@ class _Gathering:
     def _tree(self, values: list[Value], owner: Call | Instance) -> TaskOutput:
         """One task whose output is the list of all values."""
         options = self._options(values, owner)
-        row = [self._leaf(values[at : at + GATHER_WIDTH], owner, options) for at in range(0, len(values), GATHER_WIDTH)]
+        row = [self._leaf(values[at : at + self.width], owner, options) for at in range(0, len(values), self.width)]
         while len(row) > 1:
             chunks = [tuple(row[at : at + GATHER_WIDTH]) for at in range(0, len(row), GATHER_WIDTH)]
             row = [self._add("join", JOIN, chunk, owner, options) for chunk in chunks]
