@@ -15,6 +15,7 @@ from grandpa_kfp_runtime.errors import CompileError
 from ..graph import Graph
 from .container_values import container_values
 from .control_tasks import control_tasks
+from .fuse import MOST_STEPS, fuse
 from .fused_steps import fused_steps
 from .gather_inputs import gather_inputs
 from .nest_groups import nest_groups
@@ -25,6 +26,7 @@ Pass: TypeAlias = Callable[[Graph], Graph]
 
 PASSES: tuple[Pass, ...] = (
     protect_defaults,
+    fuse,
     fused_steps,
     result_task,
     control_tasks,
@@ -35,9 +37,18 @@ PASSES: tuple[Pass, ...] = (
 """All passes, in the order they run."""
 
 
-def run_passes(graph: Graph, *, print_after: str | None = None, write: Callable[[str], object] | None = None) -> Graph:
+def run_passes(
+    graph: Graph,
+    *,
+    mode: str = "auto",
+    most: int = MOST_STEPS,
+    print_after: str | None = None,
+    write: Callable[[str], object] | None = None,
+    stages: dict[str, Graph] | None = None,
+) -> Graph:
     """The graph as the KFP lowering wants it; the graph has no faults.
 
+    mode, most: of `fuse`. stages: takes the graph after each pass, by the pass' name.
     print_after: name of a pass (`all` for each) after which the graph is written, readable, by `write`
         (standard error where None).
     Raises CompileError for a pass that does not exist.
@@ -48,7 +59,9 @@ def run_passes(graph: Graph, *, print_after: str | None = None, write: Callable[
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise CompileError(f"there is no pass {print_after}{hint}; the passes are {', '.join(names)}, and `all`")
     for one in PASSES:
-        graph = one(graph)
+        graph = fuse(graph, mode, most) if one is fuse else one(graph)
+        if stages is not None:
+            stages[one.__name__] = graph
         if print_after in ("all", one.__name__):
             _print(one.__name__, graph, write)
     return graph
