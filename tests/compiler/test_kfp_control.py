@@ -13,7 +13,6 @@ from kfp_by_hand import Cluster, TaskFailed, cluster
 from kfp_graphs import ADD, TOTAL, call, compiled, documents, graph, parameter
 
 from grandpa_kfp import Workflow, collect, compile, each, when
-from grandpa_kfp.engine.pipeline_yaml import run_pipeline_yaml
 from grandpa_kfp_compiler.graph import (
     Arm,
     Branch,
@@ -28,7 +27,7 @@ from grandpa_kfp_compiler.graph import (
 from grandpa_kfp_compiler.passes.nest_groups import DAG_TASKS
 from grandpa_kfp_runtime.builtins import collected_handles, filled_handle, spread_handles
 from grandpa_kfp_runtime.contract import INPUTS_LIMIT_BYTES
-from grandpa_kfp_runtime.errors import LoadError, TaskError
+from grandpa_kfp_runtime.errors import TaskError
 from grandpa_kfp_runtime.stores.memory import MemoryStore
 from grandpa_kfp_runtime.values.handles import from_handle, to_handle, write_handles
 
@@ -153,16 +152,6 @@ def test_no_list_fails_in_the_task_before_the_loop(tmp_path: Path) -> None:
 
     with pytest.raises(TaskFailed, match=r"each-filled ended with 3: (.|\n)*it loops over a list, but was given 1"):
         run_by_hand(flow, tmp_path).run({"x": 1})
-
-
-def test_this_machine_refuses_a_file_with_branches(tmp_path: Path) -> None:
-    """One message, which says how to run the workflow here."""
-    text = compile(flows.three_ways, tmp_path / "pipeline.yaml").text
-    message = r"has triggerPolicy: .*run the workflow itself: grandpa run FILE.py"
-    with pytest.raises(LoadError, match=message):
-        run_pipeline_yaml(text, root=tmp_path)
-    with pytest.raises(LoadError, match=r"has parameterIterator: .*run the workflow itself: grandpa run FILE.py"):
-        run_pipeline_yaml(compiled(looping(Constant([1]))).text, root=tmp_path)
 
 
 def test_no_dag_is_empty() -> None:
