@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .authoring.control_flow import is_in as is_in
     from .authoring.control_flow import otherwise as otherwise
     from .authoring.control_flow import when as when
+    from .authoring.exits import on_exit as on_exit
     from .authoring.generators import GeneratorNode as GeneratorNode
     from .authoring.growing import resolve as resolve
     from .authoring.nodes import Node as Node
@@ -68,6 +69,8 @@ if TYPE_CHECKING:
     from .authoring.volumes import pvc as pvc
     from .authoring.volumes import secret_volume as secret_volume
     from .authoring.workflows import Workflow as Workflow
+    from .containers.authoring import ContainerNode as ContainerNode
+    from .containers.loading import kfp_component as kfp_component
     from .deployment.deploying import deploy as deploy
     from .deployment.inspecting import inspect_run as inspect_run
     from .engine import events as events
@@ -87,6 +90,7 @@ _VOLUMES = ("config_map_volume", "empty_dir", "ephemeral_volume", "pvc", "secret
 _HOMES = {
     "CancelToken": "grandpa_kfp.engine.cancelling",
     "Component": "grandpa_kfp.authoring.components",
+    "ContainerNode": "grandpa_kfp.containers.authoring",
     "Executor": "grandpa_kfp.tasks",
     "FailureInfo": "grandpa_kfp_runtime.failure_info",
     "File": "grandpa_kfp_runtime.values.files",
@@ -103,7 +107,9 @@ _HOMES = {
     "deploy": "grandpa_kfp.deployment.deploying",
     "events": "grandpa_kfp.engine.events",
     "inspect_run": "grandpa_kfp.deployment.inspecting",
+    "kfp_component": "grandpa_kfp.containers.loading",
     "launch": "grandpa_kfp.launching",
+    "on_exit": "grandpa_kfp.authoring.exits",
     "register_codec": "grandpa_kfp_runtime.values.codecs",
     "resolve": "grandpa_kfp.authoring.growing",
     "run": "grandpa_kfp.api",

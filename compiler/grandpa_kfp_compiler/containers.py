@@ -29,6 +29,22 @@ PARAMETERS = {
 }
 """KFP's types of parameters, and what values of them are in Python."""
 
+KFP_WORDS = {
+    "STRING": "a text",
+    "NUMBER_INTEGER": "a whole number",
+    "NUMBER_DOUBLE": "a number",
+    "BOOLEAN": "true or false",
+    "LIST": "a list",
+    "STRUCT": "a dict",
+}
+"""KFP's types of parameters, for messages."""
+
+ARTIFACTS = (
+    "Artifact", "ClassificationMetrics", "Dataset", "HTML", "Markdown", "Metrics", "Model",
+    "SlicedClassificationMetrics",
+)  # fmt: skip
+"""KFP's own types of artifacts, as users write them; others have a namespace, `google.VertexModel`."""
+
 ARTIFACT = "system.Artifact"
 """The artifact type that fits every other one."""
 
@@ -93,8 +109,8 @@ class ContainerNode:
     env: tuple[tuple[str, str], ...] = ()
     resources: str = ""
     by_name: bool = False
-    where: str = ""
-    description: str = ""
+    where: str = field(default="", compare=False)
+    description: str = field(default="", compare=False)
     key: str = field(init=False)
     signatures: tuple[tuple[str, Signature], ...] = field(init=False, compare=False, repr=False)
 

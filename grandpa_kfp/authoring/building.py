@@ -9,13 +9,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from grandpa_kfp_compiler.graph import RESULT, Constant, Filled, InstanceValue, PythonNode, TaskOutput, Value
+from grandpa_kfp_compiler.graph import (
+    RESULT,
+    Constant,
+    Filled,
+    InstanceValue,
+    Node,
+    Outcome,
+    PythonNode,
+    TaskOutput,
+    Value,
+)
 from grandpa_kfp_compiler.graph import Instance as GraphInstance
 from grandpa_kfp_runtime.values.trees import ATOMS
 
 from .arguments import Opened, open_argument
 from .classes import Instance
 from .definitions import Definition
+from .outcomes import Ended
 from .refs import Promise, Ref
 
 _PLAIN = ATOMS - {type, bytearray}
@@ -29,7 +40,7 @@ class GraphBuilder:
     def __init__(self) -> None:
         self.operations: list[Any] = []  # of a trace also what is still open; see `blocks`
         self.instances: list[GraphInstance] = []
-        self._nodes: dict[int, PythonNode] = {}
+        self._nodes: dict[int, Node] = {}
         self._keys: dict[str, int] = {}
         self._instance_ids: dict[int, str] = {}
         self._instance_names: dict[str, int] = {}
@@ -59,6 +70,8 @@ class GraphBuilder:
     def _leaf(self, leaf: Promise) -> Value:
         if isinstance(leaf, Instance):
             return InstanceValue(self.instance(leaf))
+        if isinstance(leaf, Ended):
+            return Outcome(leaf.only_failed)
         assert isinstance(leaf, Ref)
         return self.ref(leaf)
 
@@ -72,19 +85,21 @@ class GraphBuilder:
         kwargs = tuple([(name, self.opened(arg)) for name, arg in instance._kwargs])
         count = self._instance_names[definition.name] = self._instance_names.get(definition.name, 0) + 1
         id_ = definition.name if count == 1 else f"{definition.name}-{count}"
-        self.instances.append(GraphInstance(id_, self.python_node(definition), args, kwargs, instance._where))
+        node = self.python_node(definition)
+        assert isinstance(node, PythonNode)
+        self.instances.append(GraphInstance(id_, node, args, kwargs, instance._where))
         self._keep.append(instance)
         self._instance_ids[id(instance._identity)] = id_
         return id_
 
-    def python_node(self, definition: Definition) -> PythonNode:
-        """The graph's node; its key is the importable name, or one by value, distinct in this graph."""
+    def python_node(self, definition: Definition) -> Node:
+        """The graph's node; a Python node's key is the importable name, or one by value, distinct in this graph."""
         found = self._nodes.get(id(definition))
         if found is None:
             from grandpa_kfp_runtime.code.payload import VALUE
 
             found = self.new_node(definition)
-            if found.key.startswith(VALUE) or found.key in self._keys:
+            if isinstance(found, PythonNode) and (found.key.startswith(VALUE) or found.key in self._keys):
                 key = self._value_key(VALUE + definition.name)
                 found = found if key == found.key else replace(found, key=key)
             self._keys[found.key] = id(definition)
@@ -92,7 +107,7 @@ class GraphBuilder:
             self._nodes[id(definition)] = found
         return found
 
-    def new_node(self, definition: Definition) -> PythonNode:
+    def new_node(self, definition: Definition) -> Node:
         """The node that this graph sees for the first time."""
         from grandpa_kfp_runtime.code.payload import node_key
 

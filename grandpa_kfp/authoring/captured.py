@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from grandpa_kfp_compiler.graph import PythonNode
+from grandpa_kfp_compiler.graph import Node
 from grandpa_kfp_runtime.values.sharing import is_shared
 
 from .refs import Ref
@@ -20,7 +20,7 @@ from .refs import Ref
 _GLOBAL_READS = frozenset({"LOAD_GLOBAL", "LOAD_NAME"})
 
 
-def captured_refs(node: PythonNode) -> list[str]:
+def captured_refs(node: Node) -> list[str]:
     """One fault for each Ref or shared object that the node's code reads from outside its arguments."""
     faults = []
     for name, found in dict(_captured(node.target)).items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from grandpa_kfp_compiler.graph import NO_OPTIONS, RESULT, Options, PythonNode, Signature
+from grandpa_kfp_compiler.graph import NO_OPTIONS, RESULT, Node, Options, PythonNode, Signature
 from grandpa_kfp_runtime.errors import TraceError
 
 from .annotations import plain_signature, signature_of
@@ -43,7 +43,7 @@ class Definition:
         self._shapes: dict[str, Shape] = {}
         self._methods: list[str] | None = None
         self._plain: tuple[tuple[str, Signature], ...] | None = None
-        self.in_bodies: PythonNode | None = None
+        self.in_bodies: Node | None = None
 
     @property
     def only_output(self) -> str | None:
@@ -93,7 +93,7 @@ class Definition:
         if fault is not None:
             raise TraceError(f"{task} ({here()}): {fault}")
 
-    def python_node(self, key: str) -> PythonNode:
+    def python_node(self, key: str) -> Node:
         """The graph's form, under the key by which a worker finds the node."""
         description = getattr(self.target, "__doc__", None) if self.is_class or _has_own_doc(self.target) else None
         return PythonNode(

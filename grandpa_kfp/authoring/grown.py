@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from grandpa_kfp_compiler.graph import NO_OPTIONS, RESULT, Call, Constant, Graph, Options, PythonNode, Value
+from grandpa_kfp_compiler.graph import NO_OPTIONS, RESULT, Call, Constant, Graph, Node, Options, Value
 from grandpa_kfp_compiler.passes.inline_generators import inline_generators
 from grandpa_kfp_runtime.values.trees import ATOMS, split
 
+from ..containers.in_python import in_python
 from .arguments import Opened
 from .bodies import calls_below, is_promise, needs, promise_value
 from .building import GraphBuilder, output_value
@@ -62,7 +63,8 @@ def graph_of_result(
         if call in needed:
             builder.add(call)
     output = builder.opened(opened)
-    return inline_generators(Graph(body, (), tuple(builder.instances), tuple(builder.operations), ((RESULT, output),)))
+    graph = Graph(body, (), tuple(builder.instances), tuple(builder.operations), ((RESULT, output),))
+    return in_python(inline_generators(graph))
 
 
 def _needed(promises: Sequence[Promise], calls: Sequence[FreeCall]) -> set[FreeCall] | None:
@@ -132,7 +134,7 @@ class _Grown(GraphBuilder):
         task = self._ids.get(call)  # type: ignore[call-overload]
         return Constant(promise_value(ref)) if task is None else output_value(task, ref)
 
-    def new_node(self, definition: Definition) -> PythonNode:
+    def new_node(self, definition: Definition) -> Node:
         """The one of the last time: bodies call the same nodes over and over."""
         if definition.in_bodies is None:
             definition.in_bodies = super().new_node(definition)

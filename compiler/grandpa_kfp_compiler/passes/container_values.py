@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from grandpa_kfp_runtime.builtins import BY_HANDLE
+from grandpa_kfp_runtime.contract import FUSED
 from grandpa_kfp_runtime.parameters import kfp_type
 from grandpa_kfp_runtime.typespec import Json
 
@@ -24,6 +25,7 @@ from ..graph import (
     Constant,
     ContainerNode,
     Graph,
+    Node,
     Operation,
     ParameterValue,
     Port,
@@ -75,7 +77,7 @@ class _Crossing:
         if isinstance(item, Call) and isinstance(item.node, ContainerNode):
             given = [(port, self.given(item, port, value)) for port, value in arguments_of(item.node, item)]
             return replace(item, args=(), kwargs=tuple([(port.name, value) for port, value in given]))
-        if isinstance(item, Call) and item.node.key not in BY_HANDLE:
+        if isinstance(item, Call) and not _is_by_handle(item.node):
             return item
         return with_values(item, self.as_handle)
 
@@ -107,7 +109,7 @@ class _Crossing:
             left = container.port(value.output)
             return not value.path and left is not None and feeds(left.type, port.type)
         maker = next(item for item in self.graph.operations if item.id == value.task)
-        return isinstance(maker, Call) and maker.node.key not in BY_HANDLE
+        return isinstance(maker, Call) and not _is_by_handle(maker.node)
 
     def _task(self, name: str, value: Value, where: str) -> str:
         known = replace(self.graph, operations=(*self.graph.operations, *self.operations))
@@ -116,6 +118,11 @@ class _Crossing:
         call = Call(free_id(known, name), IDENTITY, (value,), options=options_like(known, producers), where=where)
         self.operations.append(call)
         return call.id
+
+
+def _is_by_handle(node: Node) -> bool:
+    """Whether a task reads and writes handles alone: some builtins, and steps of several tasks."""
+    return node.key in BY_HANDLE or node.key.startswith(FUSED)
 
 
 def plain_json(constant: Constant) -> Json:

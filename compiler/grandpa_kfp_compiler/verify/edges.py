@@ -16,6 +16,7 @@ from ..graph import (
     RESULT,
     Branch,
     Call,
+    ContainerNode,
     Filled,
     Graph,
     Group,
@@ -133,6 +134,9 @@ def output_type(producer: Operation, output: str) -> TypeSpec:
         return TypeSpec("list")
     if not isinstance(producer, Call):
         return ANY
+    if isinstance(producer.node, ContainerNode):
+        port = producer.node.port(output)
+        return ANY if port is None else port.spec
     returns = (known_signature(producer) or _UNKNOWN).returns
     outputs = producer.node.outputs
     if outputs == (RESULT,):

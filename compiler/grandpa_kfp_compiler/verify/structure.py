@@ -14,6 +14,7 @@ from ..graph import (
     Node,
     Operation,
     ParameterValue,
+    PythonNode,
     TaskOutput,
     Value,
     dependencies,
@@ -80,7 +81,8 @@ def _nodes(graph: Graph) -> Iterator[Fault]:
         first = known.get(node.key)
         if first is None:
             known[node.key] = node
-            if len(set(node.outputs)) < len(node.outputs) or not node.outputs:
+            unnamed = not node.outputs and isinstance(node, PythonNode)  # a container may leave nothing
+            if len(set(node.outputs)) < len(node.outputs) or unnamed:
                 shown = ", ".join(node.outputs) or "none"
                 yield Fault(place_of(item), f"the outputs of {node.name} must be different names, but are: {shown}")
         elif first is not node and first != node and node.key not in told:

@@ -12,7 +12,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -42,13 +42,15 @@ class Artifact:
 @dataclass(frozen=True, slots=True)
 class ExecutorInput:
     """values: input parameters by name; output_files: where each output parameter's text is to be written;
-    artifacts: output artifacts by name; output_file: where the ExecutorOutput is to be."""
+    artifacts: output artifacts by name; output_file: where the ExecutorOutput is to be; files: of input artifacts,
+    where KFP's launcher has put them."""
 
     values: Mapping[str, Json]
     output_files: Mapping[str, str]
     artifacts: Mapping[str, Artifact]
     output_file: str
     uris: tuple[str, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_text(cls, text: str) -> ExecutorInput:
@@ -68,6 +70,11 @@ class ExecutorInput:
                 {name: _artifact(name, entry) for name, entry in entries.items() if name != EXECUTOR_LOGS},
                 outputs.get("outputFile", ""),
                 tuple(entry.get("uri", "") for entry in entries.values()),
+                {
+                    name: local_path(entry["artifacts"][0]["uri"])
+                    for name, entry in inputs.get("artifacts", {}).items()
+                    if entry["artifacts"]
+                },
             )
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise PayloadError(

@@ -31,8 +31,8 @@ def decode_inputs(
 ) -> dict[str, Any]:
     """The values by input name.
 
-    given: parameter values as KFP has them; load: finds the classes that types name; scratch: where
-    values that are files go; run_id: whose records may name the producer of an object that is gone.
+    given: parameter values as KFP has them, of artifacts their local paths; load: finds the classes that types name;
+    scratch: where values that are files go; run_id: whose records may name the producer of an object that is gone.
 
     Every error names the input: ObjectGone, ObjectCorrupt, the store's others, CodecError,
     ParameterError, PayloadError for an input that is missing.
@@ -59,6 +59,8 @@ def _decode(item: Input, given: Json, store: Store, load: Callable[[str], Any], 
         if not isinstance(given, str):
             raise CodecError(f"a handle is a text, but {given!r} arrived")
         return from_handle(given, store, scratch=scratch)
+    if item.kind == "file":
+        return _local_file(given)
     if item.kind == "json":
         given = _from_json(given)
     if item.type is None:
@@ -66,6 +68,13 @@ def _decode(item: Input, given: Json, store: Store, load: Callable[[str], Any], 
     from ..parameters import convert
 
     return convert(given, item.type, load)
+
+
+def _local_file(given: Json) -> Path:
+    place = Path(given)
+    if not given or not place.exists():
+        raise StoreError(f"its file {given or 'has no place here, it'} was not downloaded")
+    return place
 
 
 def _from_json(text: Json) -> Json:
