@@ -19,6 +19,7 @@ from grandpa_kfp_runtime.logged.entries import NOTHING_LOGGED, Logged
 from grandpa_kfp_runtime.printed.task_output import TaskOutput
 
 from .events import (
+    Event,
     Journal,
     TaskCached,
     TaskDropped,
@@ -126,6 +127,11 @@ class Ledger:
     def printed(self, task: int, attempt: int, stream: Stream, text: str) -> None:
         """The attempt has printed that: whole lines."""
         self._journal.tell(TaskPrinted(time.time(), self.runs[task].id, attempt, stream, text))
+
+    def tell(self, event: Event) -> None:
+        """What a task's container has told of tasks that nobody here knows."""
+        if self._journal.active:
+            self._journal.tell(event)
 
     def not_begun(self, task: int) -> None:
         """What was told of as begun never ran: its worker ended before."""

@@ -249,7 +249,7 @@ def read_run(root: Path, run_id: str = "") -> Run:
         raise LoadError(f"the record of run {found[0]} in {folder} cannot be read: {error!r}") from error
     logs: dict[str, Collector] = {}
     for event in _events_in(text):
-        _replay(run, event, logs)
+        hear(run, event, logs)
     for name, collector in logs.items():
         run.tasks[name].logged = collector.logged()
     return run
@@ -300,8 +300,8 @@ def read_graph(run: Run) -> Graph:
     return run.graph
 
 
-def _replay(run: Run, event: Event, logs: dict[str, Collector]) -> None:
-    """logs: what each task's last attempt logged."""
+def hear(run: Run, event: Event, logs: dict[str, Collector]) -> None:
+    """Brings the run up to date with what happened. logs: what each task's last attempt logged."""
     if isinstance(event, events.RunStarted):
         run.tasks.update((task, TaskRun(task)) for task in event.tasks)
         return

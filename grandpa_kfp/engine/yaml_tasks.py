@@ -29,6 +29,7 @@ from grandpa_kfp_runtime.stores import Store
 from grandpa_kfp_runtime.typespec import Json
 
 from .following import Following
+from .inner_tasks import InnerTasks
 from .kfp_containers import Container
 from .kfp_pipeline import YamlPipeline, YamlTask
 from .ledger import Ledger
@@ -133,6 +134,7 @@ class YamlTasks:
 
     def connect(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._inner = InnerTasks(self._run, ledger.tell)
         self._runner.open()
         self._following.open()
 
@@ -167,6 +169,7 @@ class YamlTasks:
             ended = self._runner.run(ready)
         finally:
             told = self._following.end(ready.key)
+            self._inner.end(ready.task)
             output.close()
             shutil.rmtree(ready.work / "tmp", ignore_errors=True)
         self._note_logged(ready, "failure" if ended.how else "done", tell=not told)
@@ -268,7 +271,8 @@ class YamlTasks:
 
     def _heard(self, task: int, attempt: int, events: Sequence[Event]) -> None:
         """What the task tells of itself; how it starts and ends is known here already."""
-        logged = [found for event in events if (found := logged_in(event)) is not None]
+        own = self._inner.heard(self._table.runs[task].id, events)
+        logged = [found for event in own if (found := logged_in(event)) is not None]
         for item in logged:
             self._ledger.logs(task, attempt, lambda item=item: item)  # type: ignore[misc]
 

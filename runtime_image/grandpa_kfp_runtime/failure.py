@@ -38,6 +38,7 @@ def report(
     error: BaseException,
     *,
     task: str,
+    inner: str = "",
     node: str = "",
     where: str = "",
     inputs: Mapping[str, str] | None = None,
@@ -51,9 +52,9 @@ def report(
 ) -> dict[str, Json]:
     """The record of one task's failure: plain JSON, secrets out.
 
-    node: the node's key; where: the file:line of the call, else of the node; inputs: a short text
-    about each input (`describe_inputs`); handles: their handles, where they have any; root: the folder
-    that files' names are told from; frame: where the task's thread is, for a task that has not ended.
+    inner: of a fused step, which of its tasks it was; node: the node's key; where: the file:line of the call, else of
+    the node; inputs: a short text about each input (`describe_inputs`); handles: their handles, where they have any;
+    root: the folder that files' names are told from; frame: where the task's thread is, for one that has not ended.
 
     >>> record = report(ValueError("bad shape"), task="train", where="pipeline.py:31", inputs={"x": "list of 3"})
     >>> print(format_report(record))
@@ -79,6 +80,7 @@ def report(
         "run_id": run_id,
         "attempt": attempt,
         "versions": versions(),
+        **({"inner": inner} if inner else {}),
     }
     redacted: dict[str, Json] = redactor.json(record)
     return redacted
@@ -87,7 +89,8 @@ def report(
 def headline(record: Mapping[str, Json]) -> str:
     """The first line of the report: `train (pipeline.py:31) failed: ValueError: bad shape`."""
     where = f" ({record['where']})" if record["where"] else ""
-    return f"{record['task'] or 'the task'}{where} failed: {_what(record)}"
+    task = "/".join(filter(None, (record["task"], record.get("inner"))))
+    return f"{task or 'the task'}{where} failed: {_what(record)}"
 
 
 def format_report(record: Mapping[str, Json]) -> str:

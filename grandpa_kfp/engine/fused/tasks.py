@@ -91,7 +91,8 @@ class StepTasks(GraphTasks):
         under_way, failing = self._attempts[task], self._failing(task)
         record = report(
             error,
-            task=f"{self._room.task}/{failing.id}",
+            task=self._room.task,
+            inner=failing.id,
             node=failing.node,
             where=failing.where,
             inputs=describe_inputs(under_way.inputs),
@@ -103,7 +104,7 @@ class StepTasks(GraphTasks):
             in_container=True,
             redactor=self._room.redactor,
         )
-        self.failures[failing.id] = {**record, "inner": failing.id}
+        self.failures[failing.id] = record
         made = TaskError(format_report(record), task=failing.id)
         made.__cause__ = error
         return made

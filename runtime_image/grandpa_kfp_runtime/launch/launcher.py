@@ -425,7 +425,8 @@ class _Attempt:
 
 
 def _error_line(record: Mapping[str, Any]) -> str:
-    return f"{record['exception']}: {record['message']}".strip().partition("\n")[0]
+    inner = f"{record['inner']}: " if record.get("inner") else ""
+    return inner + f"{record['exception']}: {record['message']}".strip().partition("\n")[0]
 
 
 def _check_outputs(interface: Interface, given: ExecutorInput) -> None:
