@@ -1,12 +1,14 @@
-"""Blocks: the parts of a traced body that become graphs of their own, an arm of a branch or a loop's body.
+"""Blocks: the parts of a traced body that become graphs of their own: an arm of a branch, a loop's body, a workflow
+that is called in another one, what `on_exit` guards.
 
 A block takes down what is called in it, and as parameters what it reads of the blocks around it. It is open until the
-trace ends, since `either` and `collect` may ask for a value of it when its own lines have run.
+trace ends, since `either`, `collect`, or a use outside may ask for a value of it when its own lines have run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from grandpa_kfp_compiler.control import Arm, Branch, Loop, Predicate
@@ -17,6 +19,7 @@ from grandpa_kfp_compiler.graph import (
     Constant,
     Filled,
     Graph,
+    Group,
     InstanceValue,
     Operation,
     Parameter,
@@ -34,14 +37,14 @@ ITEM = "item"
 
 
 class Block:
-    """owner: the branch or loop that it is inside of, None for the workflow's own body; name: `when`, `each`."""
+    """owner: the branch, loop or group that it is inside of, None for the workflow's own body; name: `when`, `each`."""
 
     __slots__ = (
         "components", "instance_ids", "instance_names", "instances", "name", "operations", "outputs", "owner",
         "parameters", "where",
     )  # fmt: skip
 
-    def __init__(self, owner: OpenBranch | OpenLoop | None, name: str, where: str) -> None:
+    def __init__(self, owner: Open | None, name: str, where: str) -> None:
         self.owner = owner
         self.name = name
         self.where = where
@@ -187,12 +190,62 @@ class OpenLoop(_Open):
         return Loop(self.id, self.items, ITEM, body, arguments, self.parallelism, tuple(self.after), self.where)
 
 
-Open: TypeAlias = "OpenBranch | OpenLoop"
+class OpenGroup(_Open):
+    """A group whose values may still be asked for. handler: the task that runs always behind it, if there is one.
+
+    The group begins when all that it takes from outside is there, and without that the handler does not run either.
+    """
+
+    __slots__ = ("block", "handler")
+
+    def __init__(self, id_: str, parent: Block, after: tuple[str, ...], where: str, name: str) -> None:
+        super().__init__(id_, parent, after, where)
+        self.block = Block(self, name, where)
+        self.handler = ""
+
+    def output(self, value: Value) -> Value:
+        """What stands for a value of it in the block around it."""
+        if isinstance(value, Constant):
+            return value
+        if isinstance(value, Filled):
+            return Filled(value.skeleton, tuple([(at, self.output(inner)) for at, inner in value.holes]))
+        assert isinstance(value, TaskOutput | ParameterValue)
+        whole = replace(value, path=())
+        for name, known in self.block.outputs.items():
+            if known == whole:
+                return TaskOutput(self.id, name, value.path)
+        count = len(self.block.outputs) + 1
+        name = RESULT if count == 1 else f"{RESULT}-{count}"
+        self.block.add_output(name, whole)
+        return TaskOutput(self.id, name, value.path)
+
+    def closed(self) -> Group:
+        arguments = tuple(self.arguments.items())
+        after = self.waits_for() if self.handler else tuple(self.after)
+        return Group(self.id, self.block.closed(), arguments, after, self.where)
+
+    def waits_for(self) -> tuple[str, ...]:
+        """The tasks around it that it begins after."""
+        makers = [value.task for value in self.arguments.values() if isinstance(value, TaskOutput)]
+        return tuple(dict.fromkeys((*self.after, *makers)))
+
+
+Open: TypeAlias = "OpenBranch | OpenLoop | OpenGroup"
 
 
 def closed(operations: list[Any]) -> tuple[Operation, ...]:
     """Operations of a block when the trace has ended."""
-    return tuple([item.closed() if isinstance(item, OpenBranch | OpenLoop) else item for item in operations])
+    guards = {item.handler: item for item in operations if isinstance(item, OpenGroup) and item.handler}
+    found: list[Operation] = []
+    for item in operations:
+        if isinstance(item, OpenBranch | OpenLoop | OpenGroup):
+            found.append(item.closed())
+        elif item.id in guards:
+            guard = guards[item.id]
+            found.append(replace(item, after=(*item.after, guard.id), needs=guard.waits_for()))
+        else:
+            found.append(item)
+    return tuple(found)
 
 
 def carried(value: Value, home: Block, target: Block) -> Value:
@@ -218,4 +271,5 @@ def _captured(value: Value, block: Block) -> Value:
             "each of them, and join what it returns"
         )
     assert block.owner is not None
+    assert isinstance(value, TaskOutput | ParameterValue)
     return block.owner.capture(block, value)

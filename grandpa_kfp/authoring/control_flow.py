@@ -15,7 +15,7 @@ from grandpa_kfp_runtime.errors import TraceError
 from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.values.summaries import summary
 
-from .blocks import ITEM, Block, OpenBranch, OpenLoop, carried
+from .blocks import ITEM, Block, OpenBranch, OpenGroup, OpenLoop, carried
 from .calls import Body, JoinedCall, ParameterOrigin, WorkflowCall
 from .conditions import Condition
 from .refs import Promise, Ref, describe
@@ -53,7 +53,7 @@ def when(condition: Any) -> Iterator[None]:
     >>> run(pipeline, record=False).value, run(pipeline, {"x": 2}, record=False).value
     (8, 8)
     """
-    tracer = _tracer("when")
+    tracer = tracer_of("when")
     predicate = _predicate(tracer, condition)
     branch = tracer.open_branch()
     with tracer.inside(branch.add_arm(predicate, here())):
@@ -63,7 +63,7 @@ def when(condition: Any) -> Iterator[None]:
 @contextmanager
 def elsewhen(condition: Any) -> Iterator[None]:
     """`with elsewhen(...):` right behind `when`: what `elif` is to `if`. Raises TraceError elsewhere, and as `when`."""
-    tracer = _tracer("elsewhen")
+    tracer = tracer_of("elsewhen")
     branch = _branch_before(tracer, "elsewhen")
     with tracer.inside(branch.add_arm(_predicate(tracer, condition), here())):
         yield
@@ -72,7 +72,7 @@ def elsewhen(condition: Any) -> Iterator[None]:
 @contextmanager
 def otherwise() -> Iterator[None]:
     """`with otherwise():` right behind `when` or `elsewhen`: what `else` is to `if`. Raises TraceError elsewhere."""
-    tracer = _tracer("otherwise")
+    tracer = tracer_of("otherwise")
     branch = _branch_before(tracer, "otherwise")
     tracer.end_branch()
     with tracer.inside(branch.add_arm(None, here())):
@@ -97,7 +97,7 @@ def either(*values: T) -> T:
     >>> run(absolute, record=False).value
     3
     """
-    tracer = _tracer("either")
+    tracer = tracer_of("either")
     homes = [_home(tracer, value) for value in values if isinstance(value, Ref)]
     levels = [_level(tracer, home) for home in homes if home not in tracer.block.above()]
     level = next((block for block in reversed([*tracer.block.above()]) if block in levels), tracer.block)
@@ -107,10 +107,9 @@ def either(*values: T) -> T:
 
 
 def _home(tracer: Tracer, ref: Ref[Any]) -> Block:
-    """The block that a Ref was made in. Raises TraceError for one of another trace."""
+    """The block that a Ref is in. Raises TraceError for one of another trace."""
     tracer.check_owner(ref)
-    home: Block = ref._origin.block
-    return home
+    return tracer.home(ref)
 
 
 def _level(tracer: Tracer, home: Block) -> Block:
@@ -147,6 +146,11 @@ def _join(tracer: Tracer, values: list[_Joined], level: Block) -> tuple[OpenBran
         raise TraceError(f"{here()}: either was given {len(outside)} values from outside the branches; give it one")
     owner = inside[0][1].owner
     for item, block in inside:
+        if isinstance(block.owner, OpenGroup):
+            raise TraceError(
+                f"{here()}: either was given {describe(item[2])}, of a branch inside of {block.owner.id} "
+                f"({block.where}); join it there"
+            )
         if isinstance(block.owner, OpenLoop):
             raise TraceError(
                 f"{here()}: either was given {describe(item[2])}, of the loop at {block.where}; collect it first"
@@ -294,7 +298,7 @@ def each(items: Iterable[T], parallelism: int | None = None) -> Iterator[T]:
     >>> run(pipeline, record=False).value
     [1, 4, 9]
     """
-    tracer = _tracer("each")
+    tracer = tracer_of("each")
     if parallelism is not None and (type(parallelism) is not int or parallelism < 1):
         raise TraceError(f"{here()}: parallelism must be a whole number above 0, but is {parallelism!r}")
     if not isinstance(items, Promise):
@@ -312,7 +316,7 @@ def collect(value: T) -> list[T]:
 
     Raises TraceError for a value that is not of a loop which has ended here.
     """
-    tracer = _tracer("collect")
+    tracer = tracer_of("collect")
     if not isinstance(value, Ref):
         raise TraceError(
             f"{here()}: collect gives the list of a value that a loop made, but was given {summary(value)}"
@@ -322,6 +326,8 @@ def collect(value: T) -> list[T]:
     block = home.inside(level)
     if block is None or not isinstance(block.owner, OpenLoop):
         why = f"is of the branch at {block.where}; join it by either" if block else "is not of a loop that has ended"
+        if block is not None and isinstance(block.owner, OpenGroup):
+            why = f"is of a loop inside of {block.owner.id} ({block.where}); collect it there"
         raise TraceError(f"{here()}: collect was given {describe(value)}, which {why}; call it behind the loop's block")
     if home is not block:
         inner = home.inside(block)
@@ -335,7 +341,8 @@ def collect(value: T) -> list[T]:
     return cast("list[T]", Ref(JoinedCall(tracer, level, block.owner.id, output, here())))
 
 
-def _tracer(word: str) -> Tracer:
+def tracer_of(word: str) -> Tracer:
+    """The trace under way. word: of the user's, for the TraceError where there is none."""
     current = recorder.get()
     if not isinstance(current, Tracer):
         if isinstance(current, Body) and isinstance(current.call, WorkflowCall):

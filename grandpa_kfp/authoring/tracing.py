@@ -26,12 +26,13 @@ from grandpa_kfp_runtime.errors import GraphError, TraceError
 from grandpa_kfp_runtime.recording import recorder
 
 from .arguments import open_argument
-from .blocks import Block, OpenBranch, OpenLoop, carried
+from .blocks import Block, OpenBranch, OpenGroup, OpenLoop, carried
 from .building import GraphBuilder, output_value
 from .calls import Body, FreeCall, JoinedCall, ParameterOrigin, TracedCall
 from .captured import captured_refs
 from .classes import NO_CALL_OPTIONS, CallOptions, Instance
 from .definitions import Definition
+from .outcomes import with_outcome
 from .refs import Ref, describe
 from .where import here, told_as
 
@@ -138,12 +139,13 @@ class _Scope:
 class Tracer(GraphBuilder):
     """One trace: the operations so far, names, nodes, and what is wrong."""
 
-    __slots__ = ("_merged", "_scopes", "_thread", "_without_call", "block", "faults", "name")
+    __slots__ = ("_merged", "_scopes", "_thread", "_without_call", "block", "faults", "name", "workflows")
 
     def __init__(self, name: str, options: Options = NO_OPTIONS) -> None:
         super().__init__()
         self.name = name
         self.faults: list[str] = []
+        self.workflows: list[Any] = []  # that are traced, from the outside in
         self._thread = threading.get_ident()
         self._scopes = [_Scope((), options, ())]
         self._work_in(Block(None, name, ""))
@@ -170,6 +172,9 @@ class Tracer(GraphBuilder):
         name = self._task_name(scope, name or definition.name, chosen.name, where)
         task = scope.prefix + name
         shape = definition.shape(method)
+        options = self._options(chosen.options, definition.options, scope.options)
+        if options.always:
+            kwargs = with_outcome(task, shape, len(args), kwargs)
         if kwargs or not shape.least <= len(args) <= shape.most:
             try:
                 definition.check(task, method, len(args), kwargs, bound=bound)
@@ -189,7 +194,7 @@ class Tracer(GraphBuilder):
                 self.python_node(definition),
                 values,
                 named,
-                self._options(chosen.options, definition.options, scope.options),
+                options,
                 after,
                 scope.path,
                 where,
@@ -319,6 +324,16 @@ class Tracer(GraphBuilder):
         self.operations.append(loop)
         return loop
 
+    def open_group(self, name: str, after: tuple[Ref[Any], ...] = ()) -> OpenGroup:
+        """A group that is still empty, in the block and component that is traced."""
+        scope = self._scopes[-1]
+        where = here()
+        id_ = scope.prefix + self._task_name(scope, name, "", where)
+        group = OpenGroup(id_, self.block, tuple(dict.fromkeys((*scope.after, *self.tasks_of(after)))), where, name)
+        scope.branch = None
+        self.operations.append(group)
+        return group
+
     @property
     def last_branch(self) -> OpenBranch | None:
         """The branch that the block just before was an arm of, None where another arm cannot follow."""
@@ -329,8 +344,8 @@ class Tracer(GraphBuilder):
         self._scopes[-1].branch = None
 
     @contextmanager
-    def inside(self, block: Block) -> Iterator[None]:
-        """Everything called inside belongs to the block."""
+    def inside(self, block: Block, defaults: Options = NO_OPTIONS) -> Iterator[None]:
+        """Everything called inside belongs to the block. defaults: of the options of what is called in it."""
         self.check_thread(block.name)
         outer, scope = self.block, self._scopes[-1]
         owner = block.owner
@@ -341,7 +356,7 @@ class Tracer(GraphBuilder):
                 self.operations.remove(owner)
             self.operations.append(owner)
         else:
-            inner = _Scope((), scope.options, ())
+            inner = _Scope((), defaults.over(scope.options), ())
         self._scopes.append(inner)
         self._work_in(block)
         try:
@@ -358,25 +373,43 @@ class Tracer(GraphBuilder):
         return value if block is self.block else carried(value, self.seen(ref), self.block)
 
     def value_at_home(self, ref: Ref[Any]) -> tuple[Value, Block]:
-        """What a Ref of this trace stands for in the block that it was made in, and that block."""
+        """What a Ref of this trace stands for in the block that it was made in, or in the one around groups that have
+        ended, which give their values on; and that block."""
         origin = ref._origin
         if origin.tracer is not self:
             self.check_owner(ref)
         if isinstance(origin, ParameterOrigin):
-            return ParameterValue(origin.name, ref._path), origin.block
-        if isinstance(origin, JoinedCall):
-            return TaskOutput(origin.name, origin.output, ref._path), origin.block
-        assert isinstance(origin, TracedCall)
-        return output_value(origin.name, ref), origin.block
+            value: Value = ParameterValue(origin.name, ref._path)
+        elif isinstance(origin, JoinedCall):
+            value = TaskOutput(origin.name, origin.output, ref._path)
+        else:
+            assert isinstance(origin, TracedCall)
+            value = output_value(origin.name, ref)
+        block = origin.block
+        if block is not self.block:
+            home = self.home(ref)
+            while block is not home:
+                assert isinstance(block.owner, OpenGroup)
+                value, block = block.owner.output(value), block.owner.parent
+        return value, block
+
+    def home(self, ref: Ref[Any]) -> Block:
+        """The block that a Ref was made in, or the one around groups that have ended."""
+        block: Block = ref._origin.block
+        above = [*self.block.above()]
+        while isinstance(block.owner, OpenGroup) and block not in above:
+            block = block.owner.parent
+        return block
 
     def seen(self, ref: Ref[Any]) -> Block:
-        """The block that a Ref was made in, which the one that is traced is inside of. Raises TraceError for others."""
-        origin = ref._origin
-        home: Block = origin.block
+        """The block that a Ref is in, which the one that is traced is inside of. Raises TraceError for others."""
+        home = self.home(ref)
         above = list(self.block.above())
         if home in above:
             return home
         inner = home.inside(next(block for block in home.above() if block in above))
+        while inner is not None and isinstance(inner.owner, OpenGroup):
+            inner = home.inside(inner)
         assert inner is not None
         if isinstance(inner.owner, OpenLoop):
             raise TraceError(

@@ -25,7 +25,6 @@ from grandpa_kfp_runtime.typespec import TypeSpec
 from .annotations import signature_of, type_of
 from .blocks import closed
 from .calls import ParameterOrigin
-from .classes import NO_CALL_OPTIONS, CallOptions
 from .components import ComponentFunction
 from .definitions import name_of
 from .docstrings import parse_docstring
@@ -91,7 +90,7 @@ class WorkflowFunction(Generic[P, R]):
     """A workflow. `trace(workflow)` gives its graph; `workflow(a=4)` a Ref with `.resolve()` and `.run()`.
 
     options: for every task in it; callbacks: told of each event of a run; on_failure: the node that is called when
-    a run has failed.
+    a run has failed; on_exit: the node that is called when all its tasks have ended, however.
     """
 
     __grandpa_traced__ = "workflow"
@@ -105,6 +104,7 @@ class WorkflowFunction(Generic[P, R]):
         callbacks: tuple[Subscriber, ...] = (),
         *,
         on_failure: FunctionNode[..., Any] | None = None,
+        on_exit: Any = None,
         documented: Any = None,
     ) -> None:
         self._function = function
@@ -112,6 +112,7 @@ class WorkflowFunction(Generic[P, R]):
         self.options = options
         self.callbacks = callbacks
         self.on_failure = on_failure
+        self.on_exit = on_exit
         self._parameters: tuple[WorkflowParameter, ...] | None = None
         self._signature: inspect.Signature | None = None
         self._documented = documented or function
@@ -173,14 +174,34 @@ class WorkflowFunction(Generic[P, R]):
         values = self.bind(args, kwargs)
         current = recorder.get()
         if isinstance(current, Tracer):
-            return self.as_component(current, values, NO_CALL_OPTIONS)
+            return self.as_group(current, values)
         from .growing import call_workflow
 
         return typing.cast(R, call_workflow(self, values, here()))
 
-    def as_component(self, tracer: Tracer, values: Mapping[str, Any], chosen: CallOptions) -> R:
-        """Traces the body as a component of another workflow."""
-        with tracer.component(self.name, chosen, self.options):
+    def as_group(self, tracer: Tracer, values: Mapping[str, Any]) -> R:
+        """Traces the body as a group of another workflow."""
+        if self in tracer.workflows:
+            path = " → ".join(item.name for item in (*tracer.workflows[tracer.workflows.index(self) :], self))
+            raise TraceError(
+                f"{here()}: the workflow {self.name} calls itself, {path}, so its graph has no end; what is to repeat "
+                "until a value says so is a node that returns its own call"
+            )
+        group = tracer.open_group(self.name)
+        tracer.workflows.append(self)
+        try:
+            with tracer.inside(group.block, self.options):
+                return self.guarded_body(values)
+        finally:
+            tracer.workflows.pop()
+
+    def guarded_body(self, values: Mapping[str, Any]) -> R:
+        """Calls the plain function while it is traced, in a block that `on_exit` guards where there is one."""
+        if self.on_exit is None:
+            return self.call_body(values)
+        from .exits import on_exit
+
+        with on_exit(self.on_exit):
             return self.call_body(values)
 
     def call_body(self, values: Mapping[str, Any]) -> R:
@@ -258,7 +279,8 @@ class WorkflowFunction(Generic[P, R]):
                 parameters.append(item.as_graph(given))
                 tracer.block.parameters[item.name] = parameters[-1]
                 values[item.name] = Ref(ParameterOrigin(tracer, tracer.block, item.name, item.annotation, self.where))
-        outputs = tracer.run(lambda: tracer.outputs(self.call_body(values), self.where))
+        tracer.workflows.append(self)
+        outputs = tracer.run(lambda: tracer.outputs(self.guarded_body(values), self.where))
         tracer.check()
         graph = Graph(
             self.name,
@@ -316,7 +338,7 @@ def _name_of_traced(target: FunctionNode[..., Any] | ComponentFunction[..., Any]
 class WorkflowDecorator:
     """`@Workflow(...)` before it meets its function or class."""
 
-    __slots__ = ("_callbacks", "_name", "_on_failure", "_options")
+    __slots__ = ("_callbacks", "_name", "_on_exit", "_on_failure", "_options")
 
     def __init__(
         self,
@@ -324,7 +346,9 @@ class WorkflowDecorator:
         options: Options,
         callbacks: tuple[Subscriber, ...],
         on_failure: FunctionNode[..., Any] | None,
+        on_exit: Any,
     ) -> None:
+        self._on_exit = on_exit
         self._name = name
         self._options = options
         self._callbacks = callbacks
@@ -341,7 +365,13 @@ class WorkflowDecorator:
 
     def _made(self, function: Callable[P, R], name: str, documented: Any) -> WorkflowFunction[P, R]:
         return WorkflowFunction(
-            function, name, self._options, self._callbacks, on_failure=self._on_failure, documented=documented
+            function,
+            name,
+            self._options,
+            self._callbacks,
+            on_failure=self._on_failure,
+            on_exit=self._on_exit,
+            documented=documented,
         )
 
 
@@ -357,6 +387,7 @@ def Workflow(
     defaults: dict[str, Any] | None = None,
     callbacks: Sequence[Subscriber] = (),
     on_failure: Callable[[FailureInfo], Any] | None = None,
+    on_exit: Callable[..., Any] | None = None,
 ) -> WorkflowDecorator: ...
 def Workflow(
     target: Any = None,
@@ -367,13 +398,15 @@ def Workflow(
     defaults: dict[str, Any] | None = None,
     callbacks: Any = (),
     on_failure: Any = None,
+    on_exit: Any = None,
 ) -> Any:
     """Marks a workflow: `@Workflow`, `@Workflow("name")`, `@Workflow(env={...}, defaults={"retries": 2})`.
 
     name: the pipeline's name, by default the function's; env: environment variables of every task;
     defaults: any of a node's options, for every task (a node's own come first); callbacks: told of each event
     of a run, functions or objects with methods such as `on_task_finished` (docs/events.md);
-    on_failure: a node that is called once, with a `FailureInfo`, when a run on this machine has failed.
+    on_failure: a node that is called once, with a `FailureInfo`, when a run has failed; on_exit: a node that is called
+    when all tasks have ended, however (docs/failures.md).
     Raises TraceError for an unknown option or a value that cannot be.
 
     >>> from grandpa_kfp import Node
@@ -403,8 +436,17 @@ def Workflow(
             as_listener(subscriber)
     except TypeError as error:
         raise TraceError(f"{here()}: callbacks of {of}: {error}") from None
-    decorator = WorkflowDecorator(name, options, calls, _read_handler(on_failure, of))
+    decorator = WorkflowDecorator(name, options, calls, _read_handler(on_failure, of), _read_exit(on_exit, of))
     return decorator if target is None else decorator(target)
+
+
+def _read_exit(handler: Any, of: str) -> Any:
+    """The node of `on_exit`. Raises TraceError for what is none."""
+    if handler is not None:
+        from .exits import handler_of
+
+        handler_of(handler, f"{here()}: on_exit of {of}")
+    return handler
 
 
 def _read_handler(handler: Any, of: str) -> FunctionNode[..., Any] | None:

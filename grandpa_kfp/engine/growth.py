@@ -230,6 +230,7 @@ class TaskTable:
         self.requests += requests
         self.settings += [merged(self.settings[parent], call.options.env) for call in plan.calls]
         self.scopes += [scope] * len(plan.calls)
+        self._note_guarded(plan, first)
         return range(first, len(self.calls))
 
     def skip(self, parent: int, calls: Iterable[Call]) -> list[TaskRun]:

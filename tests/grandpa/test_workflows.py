@@ -315,7 +315,7 @@ def test_a_whole_ref_of_several_outputs_is_their_tuple():
 # --- nesting -------------------------------------------------------------------------------------
 
 
-def test_a_workflow_inside_another_is_a_component():
+def test_a_workflow_inside_another_is_a_group():
     """With its defaults, its own options reaching its tasks."""
 
     @Workflow(defaults={"cpu": 4})
@@ -324,7 +324,8 @@ def test_a_workflow_inside_another_is_a_component():
 
     graph = trace(Workflow(lambda: (add(0, 0), inner(a=2))))
     first, second = graph.calls()
-    assert (second.id, second.options.cpu, first.options.cpu) == ("inner/add", "4", None)
+    assert [operation.id for operation in graph.operations] == ["add", "inner"]
+    assert (second.id, second.options.cpu, first.options.cpu) == ("add", "4", None)
     assert second.args[0].value == 2.0
     assert second.args[1].value == 5
 
@@ -404,9 +405,9 @@ def test_two_threads_trace_side_by_side():
 
     @Workflow
     def body(n: Static[int]):
-        barrier.wait(10)
+        barrier.wait(60)
         refs = [add(index, 1) for index in range(n)]
-        barrier.wait(10)
+        barrier.wait(60)
         return refs
 
     with ThreadPoolExecutor(2) as pool:
