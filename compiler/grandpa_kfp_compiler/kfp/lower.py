@@ -43,6 +43,7 @@ from ..graph import (
 from ..graph import Parameter as GraphParameter
 from ..passes.builtins import COLLECTED, SPREAD
 from ..passes.control_tasks import chosen_by
+from ..passes.rounds import rounds_of
 from ..verify.faults import place_of
 from .artifacts import artifacts_of
 from .executors import Executors
@@ -58,6 +59,9 @@ _NOT_THE_CONTAINERS = {
 }  # fmt: skip
 _container_options = attrgetter(*(name for name in OPTION_NAMES if name not in _NOT_THE_CONTAINERS))
 """Tasks that are alike in these share a container."""
+
+PARALLELISM = 100
+"""Rounds of a loop at once, where its user says nothing: Kubeflow would start all of them."""
 
 
 def lower(graph: Graph, options: CompileOptions, executors: Executors) -> Pipeline:
@@ -247,7 +251,9 @@ class _Lowering:
         items = inside.add("items", "LIST")
         key = self._add_dag(loop.id, lambda key: replace(self._body(loop.body, inside, key), listed=True))
         task = self._nested(key, loop, inside, room, ((items, loop.items),))
-        return replace(task, rounds=Rounds(inside.known[loop.item], items, loop.parallelism))
+        count = rounds_of(loop, room.graph)
+        at_once = loop.parallelism or (PARALLELISM if count is None or count > PARALLELISM else None)
+        return replace(task, rounds=Rounds(inside.known[loop.item], items, at_once, count))
 
     def _add_dag(self, id_: str, make: Callable[[str], Dag]) -> str:
         key = f"comp-{self.names.pick(id_)}"

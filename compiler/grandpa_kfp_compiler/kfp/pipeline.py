@@ -93,11 +93,12 @@ Source: TypeAlias = "FromConstant | FromTask | FromParameter"
 @dataclass(frozen=True, slots=True)
 class Rounds:
     """A task that runs once for each item of a LIST. item, items: the inputs that hold them; parallelism: how many at
-    once, None for as many as there are."""
+    once, None for as many as there are; count: how many there are, None where only the run knows."""
 
     item: str
     items: str
     parallelism: int | None = None
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
