@@ -154,6 +154,9 @@ class YamlRun:
     def made(self, task: str) -> Made:
         """Raises LoadError for a task that has not begun, or whose pipeline cannot be read."""
         values = self._started.get(task, {}).get("inputs")
+        inner = next((name for name in sorted(self._started) if name.startswith(f"{task}/")), "")
+        if values is None and inner:
+            raise LoadError(f"{task} is a loop; replay a task of one of its rounds, such as {inner}")
         if values is None:
             raise LoadError(
                 f"{task} left no record of its inputs: it has not begun, or Kubeflow took it from its cache"
