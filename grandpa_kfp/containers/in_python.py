@@ -27,7 +27,10 @@ from grandpa_kfp_compiler.graph import (
 )
 from grandpa_kfp_runtime.contract import CONTRACT
 
-_KEY = "grandpa_kfp.containers.running:run_container"
+RUN_CONTAINER = "grandpa_kfp.containers.running:run_container"
+FINGERPRINT = f"container-{CONTRACT}"
+"""Of that function's code; what else tells two containers apart is its first argument."""
+
 _TAKES = (NodeParameter("container", "positional_only"), NodeParameter("inputs", "var_keyword"))
 
 
@@ -61,11 +64,11 @@ def _operation(item: Operation) -> Operation:
 def _as_function(node: ContainerNode, variables: tuple[str, ...]) -> tuple[PythonNode, Constant]:
     signature = Signature(_TAKES, node.signature().returns)
     function = PythonNode(
-        _KEY,
+        RUN_CONTAINER,
         node.name,
         signatures=(("", signature),),
         outputs=node.outputs or (RESULT,),
-        fingerprint=f"container-{CONTRACT}",
+        fingerprint=FINGERPRINT,
         where=node.where,
         description=node.description,
     )

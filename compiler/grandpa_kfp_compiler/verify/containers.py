@@ -64,7 +64,7 @@ def _misfits(port: Port, value: Value, edges: Edges) -> Iterator[str]:
         producer = edges.producers.get(value.task)
         if isinstance(producer, Call):
             yield from _of_task(port, value, producer, edges)
-    elif port.is_file and isinstance(value, ParameterValue):
+    elif port.is_file and isinstance(value, ParameterValue) and not _is_file(edges.given(value)):
         yield f"{edges.giver(value)} {edges.given(value)}; a node that returns its Path makes a file of it"
 
 

@@ -15,6 +15,8 @@ from grandpa_kfp_compiler.graph import Graph, PythonNode
 from grandpa_kfp_compiler.passes.builtins import is_builtin
 from grandpa_kfp_runtime.code.marks import unmarked, walk
 
+from ...containers.in_python import FINGERPRINT, RUN_CONTAINER
+
 if TYPE_CHECKING:
     from grandpa_kfp_runtime.code.fingerprint import Fingerprints
 
@@ -51,6 +53,8 @@ class GraphCode:
 
         targets: what keys mean where the task stands, of a task that another has become.
         """
+        if key == RUN_CONTAINER:
+            return NodeCode(FINGERPRINT, {})
         target = None if targets is None else targets.get(key)
         if target is not None and key.startswith(_VALUE):
             return self._of_value(key, target)
