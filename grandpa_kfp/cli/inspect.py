@@ -95,6 +95,8 @@ def _of_task(task: InspectedTask) -> str:
         if values:
             lines.append(f"{title}:")
             lines += [line for stored in values.values() for line in _told(stored)]
+    if task.seen:
+        lines += ["outputs:", *(f"  {name}: {text}, not kept" for name, text in task.seen.items())]
     if task.logged:
         lines += ["logged:", *(f"  {line}" for line in logged_lines(task.logged))]
     if task.report:

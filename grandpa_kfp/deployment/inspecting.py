@@ -59,7 +59,8 @@ class InspectedTask:
     logged: metrics, parameters and artifacts by name; `logged.last()` are the metrics' last values.
 
     made: how it was made, for `replay`. Raises LoadError where nobody knows. parent: the task that became this one.
-    fell_back: it failed, and its fallback is its output. reason: why it was skipped, where that is known.
+    fell_back: it failed, and its fallback is its output. reason: why it was skipped, where that is known. seen: of a
+    task of a fused step, its `parent` then, a short text about each output, which the step has not handed on.
     """
 
     name: str
@@ -74,6 +75,7 @@ class InspectedTask:
     parent: str = ""
     fell_back: bool = False
     reason: str = ""
+    seen: Mapping[str, str] = field(default_factory=dict)
 
     def output(self, name: str = RESULT) -> Any:
         """The value of an output. Raises LoadError where the task left none of that name."""
@@ -101,6 +103,8 @@ class InspectedTask:
     def _of(self, values: Mapping[str, StoredValue], name: str, kind: str) -> StoredValue:
         if name not in values:
             known = ", ".join(values) or f"no {kind}s on record (it {self.state})"
+            if self.seen:
+                known = f"none that left {self.parent}, in which it ran"
             raise LoadError(f"task {self.name} has no {kind} {name}; it has {known}")
         return values[name]
 
@@ -216,6 +220,8 @@ def _of_server(server: Server, wanted: str, root: Path, uri: str, secret: str, w
         name: _task(name, view.state.lower(), view.duration_s, records, store, partial(yaml.made, name))
         for name, view in zip(names, views, strict=True)
     }
+    for name in names:
+        tasks.update(_inside(name, records, store))
     return InspectedRun(run.id, run.name, run.state.lower(), tasks, close)
 
 
@@ -230,11 +236,15 @@ def _of_this_machine(root: Path, run_id: str, uri: str) -> InspectedRun:
     file = run.folder / "pipeline.yaml"
     yaml = YamlRun(run.id, cache(lambda: read_pipeline(file)), records.started, store, root)
     graph = GraphRun(run, store, root)
+    inside = {name: task for step in run.tasks for name, task in _inside(step, records, store).items()}
     tasks = {}
     for item in run.tasks.values():
         made = partial(yaml.made if file.exists() else graph.made, item.id)
         task = _task(item.id, item.state, item.duration_s, records, store, made, item.report, item.logged)
         task = replace(task, parent=item.parent, fell_back=item.fell_back, reason=item.reason)
+        known = inside.get(item.id)
+        if known is not None:
+            task = replace(task, made=known.made, seen=known.seen)
         if not file.exists():
             outputs = {name: StoredValue(name, handle, store) for name, handle in item.outputs.items()}
             task = replace(task, inputs=_inputs_of(graph, item.id), outputs=outputs)
@@ -268,6 +278,25 @@ def _task(
     logged = logged or Logged.of_record(done or failed or records.logged.get(name))
     artifacts = {key: StoredValue(key, item.handle, store) for key, item in logged.artifacts.items() if item.handle}
     return InspectedTask(name, state, took_s, inputs, outputs, told, made, logged, artifacts)
+
+
+def _inside(step: str, records: TaskRecords, store: Store) -> dict[str, InspectedTask]:
+    """The tasks of a fused step, as its last record tells of them; none for any other task."""
+
+    def made() -> Made:
+        raise LoadError(f"it ran inside the step {step}, which keeps nothing of it: replay {step}")
+
+    found = {}
+    for told in (records.done.get(step) or records.failure.get(step) or {}).get("tasks", ()):
+        name, logged = f"{step}/{told['task']}", Logged.of_record(told)
+        artifacts = {key: StoredValue(key, item.handle, store) for key, item in logged.artifacts.items() if item.handle}
+        parent = f"{step}/{told['parent']}" if told.get("parent") else step
+        state, took_s = str(told["state"]), float(told["duration_s"])
+        found[name] = InspectedTask(
+            name, state, took_s, {}, {}, str(told.get("error", "")), made, logged, artifacts, parent,
+            seen=told.get("outputs", {}),
+        )  # fmt: skip
+    return found
 
 
 def _unknown() -> Made:

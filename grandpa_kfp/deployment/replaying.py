@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from grandpa_kfp_runtime.contract import VALUE, Input, Interface
+from grandpa_kfp_runtime.contract import FUSED, VALUE, Input, Interface
 from grandpa_kfp_runtime.errors import GrandpaError, LoadError, ObjectGone, ParameterError
 
 Load = Callable[[str], Any]
@@ -61,9 +61,15 @@ def replay(made: Made, given: Mapping[str, Any], code: Literal["current", "run"]
     folder = made.root / ".grandpa" / "replays" / made.run / made.task
     shutil.rmtree(folder, ignore_errors=True)
     _make(folder, made.root)
-    opened = made.open_code(folder / "code") if code == "run" else CurrentCode(made.root)
+    fused = made.node.startswith(FUSED)
+    opened: OpenCode = CurrentCode(made.root)
+    if fused or code == "run":  # the run's own code holds the graph of a step
+        opened = made.open_code(folder / "code")
+        if code == "current":
+            opened.close()
+            opened = CurrentCode(made.root)
     try:
-        return _run(made, interface, given, opened, folder)
+        return (_run_step if fused else _run)(made, interface, given, opened, folder)
     finally:
         opened.close()
 
@@ -90,6 +96,39 @@ def _run(made: Made, interface: Interface, given: Mapping[str, Any], code: OpenC
     finally:
         environment.leave()
         context.close()
+
+
+def _run_step(made: Made, interface: Interface, given: Mapping[str, Any], code: OpenCode, folder: Path) -> Any:
+    """All tasks of a fused step, in memory. Raises StepFailed, a TaskError, with the report of the one that failed."""
+    from grandpa_kfp_runtime.launch.step import Room, open_step
+    from grandpa_kfp_runtime.redaction import NOTHING_SECRET
+    from grandpa_kfp_runtime.stores.memory import MemoryStore
+
+    values = {**_inputs(made, interface, given, code.load, folder), **given}
+    results: dict[str, Any] = {}
+
+    def leave(name: str, value: Any) -> str:
+        results[name] = value
+        return ""
+
+    step = open_step(
+        made.node,
+        Room(
+            made.run, made.task, "1", folder, MemoryStore(), code.load, NOTHING_SECRET, lambda value: None, leave,
+            lambda name, value: ("", {}), lambda event: None, lambda text: None,
+        ),
+    )  # fmt: skip
+    before = {name: os.environ.get(name) for name in made.env}
+    os.environ.update(made.env)  # as a container has it: `engine.environment` would have tasks with their own wait
+    try:
+        step.run([(None, values[item.source]) for item in interface.call.positional])
+        return _stored({name: results[name] for name in interface.outputs}, folder)
+    finally:
+        step.close()
+        for name, text in before.items():
+            os.environ.pop(name, None)
+            if text is not None:
+                os.environ[name] = text
 
 
 def _inputs(made: Made, interface: Interface, given: Mapping[str, Any], load: Load, folder: Path) -> dict[str, Any]:
