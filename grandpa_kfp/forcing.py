@@ -43,9 +43,15 @@ def forced(graph: Graph, names: Sequence[str]) -> Forced:
     return Forced(tuple(names))
 
 
-def with_forced(graph: Graph, names: Sequence[str]) -> Graph:
-    """The graph with caching off for these tasks. Raises ParameterError for a name that means none."""
-    return _without_cache(graph, forced(graph, names), "") if names else graph
+def with_forced(graph: Graph, names: Sequence[str], *, cache: bool = True) -> Graph:
+    """The graph with caching off for these tasks, or for all of them where `cache` is False.
+
+    Raises ParameterError for a name that means none.
+    """
+    meant = forced(graph, names)
+    if not cache:
+        meant = Forced(("*",))
+    return _without_cache(graph, meant, "") if meant else graph
 
 
 def _tasks(graph: Graph, prefix: str) -> Iterator[tuple[str, Call]]:

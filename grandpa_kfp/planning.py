@@ -169,7 +169,7 @@ class _Looks:
         names += sorted(result.inputs.keys() - identity.inputs.keys())
         if not names:
             return "it is called in another way"
-        return f"its input{'s' if len(names) > 1 else ''} {_listed(names)} changed"
+        return f"its input{'s' if len(names) > 1 else ''} {listed(names)} changed"
 
     def _of(self, node: str) -> list[Batch]:
         from .engine.memo.results import read_batches
@@ -192,9 +192,13 @@ def _code_words(batches: Sequence[Batch], task: str, parts: Mapping[str, str]) -
     own = [batch for batch in batches if any(item.task == task for item in batch.results.values())]
     if not batches:
         return "it never ran"
-    before = (own or list(batches))[-1].parts
-    names = sorted(name for name in {*parts, *before} if parts.get(name) != before.get(name))
-    return f"its code changed: {_listed([_part_words(name) for name in names])}" if names else "its code changed"
+    names = changed_parts(parts, (own or list(batches))[-1].parts)
+    return f"its code changed: {names}" if names else "its code changed"
+
+
+def changed_parts(parts: Mapping[str, str], before: Mapping[str, str]) -> str:
+    """What of a node's code differs, in words; empty for nothing."""
+    return listed([_part_words(name) for name in sorted({*parts, *before}) if parts.get(name) != before.get(name)])
 
 
 def _part_words(name: str) -> str:
@@ -205,6 +209,7 @@ def _part_words(name: str) -> str:
     return f"{qualname} ({module})" if qualname else f"what {module} does when it is loaded"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more

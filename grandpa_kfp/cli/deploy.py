@@ -59,6 +59,7 @@ Examples:
     shell_complete=forced_nodes,
     help="KFP shall run this node, or task, in any case; patterns too.",
 )
+@click.option("--no-cache", is_flag=True, help="KFP shall run every task, whatever it has in its cache.")
 @click.option("--name", metavar="NAME", help="The pipeline's name; by default the workflow's.")
 @click.option("--python", metavar="X.Y", help="The Python of the default image; by default the one at work here.")
 @click.option("--pull-policy", metavar="WHEN", help="Always, IfNotPresent or Never.")
@@ -126,6 +127,7 @@ def _chosen(ctx: click.Context, /, spec: str, pairs: Any, params_file: Any, opti
         "schedule": options["schedule"],
         "store_here": options["store_here"],
         "force": options["force"],
+        "cache": not options["no_cache"],
     }
     return workflow, params, settings, chosen, address
 

@@ -5,57 +5,31 @@ compile -> preflight -> code into the store -> pipeline version -> experiment ->
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from grandpa_kfp_compiler.graph import Code, Graph
-from grandpa_kfp_compiler.kfp import Compiled, CompileOptions, compile_graph
-from grandpa_kfp_runtime.errors import DeployError, ParameterError, StoreError
-from grandpa_kfp_runtime.events.subscribers import Subscriber, as_listener
+from grandpa_kfp_compiler.kfp import Compiled, compile_graph
+from grandpa_kfp_runtime.errors import DeployError, StoreError
+from grandpa_kfp_runtime.events.subscribers import Subscriber
 
-from ..forcing import with_forced
-from .connecting import Address, connect
+from .code_parts import put_parts
+from .connecting import connect
 from .failures import reports
 from .follow import Follower, Told, raise_outcome
 from .git import commit_of
 from .preflight import Finding, preflight, raise_errors
+from .preparing import Prepared, prepare
 from .reaching import Reached, reach_store
 from .remote import RemoteRun
 from .remote_events import RemoteEvents
-from .schedules import create_schedule, cron_line
+from .schedules import create_schedule
 from .server import Server
-from .start import DEFAULT_EXPERIMENT, DEFAULT_RUN_NAME, Provenance, ensure_experiment, run_name, start_run
+from .start import Provenance, ensure_experiment, run_name, start_run
 from .upload import ensure_version, yaml_hash
-
-
-@dataclass(frozen=True, slots=True)
-class DeployOptions:
-    """What `deploy` may be told beside the options of `compile` and of the server's address.
-
-    experiment: made if it is not there. run_name: a template, see `start.run_name`. tags: on the run. wait:
-    until the run has ended. dry_run: send nothing, say what would be. schedule: a cron line; instead of one run
-    there is one each time. store_here: the store's URI from this machine, where it is another than the
-    tasks'. force: tasks that Kubeflow shall not take from its cache, by task, node or pattern. tell: called with
-    each line of what happens. on_event: with `wait`, told of the run's events, those that tasks left in the store
-    included (docs/events.md).
-    """
-
-    experiment: str = DEFAULT_EXPERIMENT
-    run_name: str = DEFAULT_RUN_NAME
-    tags: Mapping[str, str] = field(default_factory=dict)
-    wait: bool = False
-    dry_run: bool = False
-    schedule: str = ""
-    store_here: str = ""
-    force: Sequence[str] = ()
-    tell: Callable[[Told], object] = lambda told: None
-    on_event: Subscriber | None = None
-    interval_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,38 +81,19 @@ def deploy(workflow: Any, params: Mapping[str, Any] | None = None, **options: An
     from ..loading import refuse_while_loading
 
     refuse_while_loading("deploy")
-    chosen, address, compile_options, rest = _split(options)
-    if chosen.schedule:
-        cron_line(chosen.schedule)
-    if chosen.on_event is not None:
-        as_listener(chosen.on_event)
-    root = Path(rest["root"]) if rest.get("root") is not None else None
-    graph, sent = _graph_and_params(workflow, params or {}, root, rest.get("include", ()))
-    graph = with_forced(graph, chosen.force)
-    compiled = compile_graph(graph, compile_options)
-    values = _as_kfp(graph, compiled, sent)
+    ready = prepare(workflow, params, options)
     with ExitStack() as stack:
-        server = stack.enter_context(connect(address))
+        server = stack.enter_context(connect(ready.address))
         reached = reach_store(
-            compile_options.store, here=chosen.store_here, secret=compile_options.secret, address=address
+            ready.options.store, here=ready.chosen.store_here, secret=ready.options.secret, address=ready.address
         )
         stack.callback(reached.close)
-        return _deploy(server, reached, graph, compiled, compile_options, chosen, values, _folder(workflow, root))
+        return _deploy(server, reached, ready, _folder(workflow, ready.root))
 
 
-def _deploy(
-    server: Server,
-    reached: Reached,
-    graph: Graph,
-    compiled: Compiled,
-    compile_options: CompileOptions,
-    chosen: DeployOptions,
-    values: Mapping[str, Any],
-    folder: Path,
-) -> Deployment:
-    code = graph.code
-    assert code is not None
-    compiled, findings = _checked(server, reached, graph, code, compiled, compile_options, chosen)
+def _deploy(server: Server, reached: Reached, ready: Prepared, folder: Path) -> Deployment:
+    chosen, values = ready.chosen, ready.values
+    compiled, findings = _checked(server, reached, ready)
     for finding in findings:
         if finding.level != "error":
             chosen.tell(Told(str(finding), finding.level.upper()))
@@ -148,15 +103,17 @@ def _deploy(
     commit = commit_of(folder)
     pipeline = compiled.pipeline.name
     name = run_name(chosen.run_name, pipeline, values, commit, time.time())
-    provenance = Provenance(dict(chosen.tags), commit, _version(), compile_options.store)
+    provenance = Provenance(dict(chosen.tags), commit, _version(), ready.options.store)
     planned = Deployment(
         pipeline, f"{pipeline}-{yaml_hash(compiled.text)}", False, chosen.experiment, name, values, findings, compiled
     )
     if chosen.dry_run:
         return planned
     _send_code(reached, compiled)
-    version = ensure_version(server, pipeline, compiled.text, description=graph.description)
+    version = ensure_version(server, pipeline, compiled.text, description=ready.graph.description)
     chosen.tell(Told(f"pipeline {pipeline}, version {version.name}{'' if version.new else ' (was there already)'}"))
+    if reached.store is not None:
+        put_parts(reached.store, version.version_id, ready.graph, compiled, ready.root)
     experiment_id = ensure_experiment(server, chosen.experiment)
     planned = replace(planned, version=version.name, uploaded=version.new)
     if chosen.schedule:
@@ -199,21 +156,15 @@ def conclude(server: Server, reached: Reached, run: RemoteRun) -> None:
     raise_outcome(run, reports(server, reached.store, run.id, run.tasks, reached.why) if failed else [])
 
 
-def _checked(
-    server: Server,
-    reached: Reached,
-    graph: Graph,
-    code: Code,
-    compiled: Compiled,
-    options: CompileOptions,
-    chosen: DeployOptions,
-) -> tuple[Compiled, list[Finding]]:
+def _checked(server: Server, reached: Reached, ready: Prepared) -> tuple[Compiled, list[Finding]]:
     """The findings; and where code tasks would carry the code, but the store is at hand, the store does."""
-    write = not chosen.dry_run
+    compiled, options, code = ready.compiled, ready.options, ready.graph.code
+    assert code is not None
+    write = not ready.chosen.dry_run
     findings = preflight(server, reached, compiled, code, needs_store=bool(compiled.upload), write=write)
     store_is_right = any(finding.about == "store" and finding.level == "ok" for finding in findings)
     if compiled.code == "task" and options.code == "auto" and store_is_right:
-        compiled = compile_graph(graph, replace(options, code="store"))
+        compiled = compile_graph(ready.graph, replace(options, code="store"))
         findings = preflight(server, reached, compiled, code, needs_store=True, write=write)
     return compiled, findings
 
@@ -228,78 +179,6 @@ def _send_code(reached: Reached, compiled: Compiled) -> None:
                 reached.store.write(item.buffers)
         except StoreError as error:
             raise DeployError(f"the code cannot be put into the store: {error}") from None
-
-
-def _split(options: Mapping[str, Any]) -> tuple[DeployOptions, Address, CompileOptions, dict[str, Any]]:
-    """The options by whose they are. Raises DeployError for one that nobody knows."""
-    kinds: dict[str, Any] = {"root": None, "include": None}
-    for kind in (DeployOptions, Address, CompileOptions):
-        kinds.update((item.name, kind) for item in fields(kind) if item.init)
-    given: dict[Any, dict[str, Any]] = {kind: {} for kind in (DeployOptions, Address, CompileOptions, None)}
-    for name, value in options.items():
-        if name not in kinds:
-            from difflib import get_close_matches
-
-            near = get_close_matches(name, kinds, 1)
-            raise DeployError(f"deploy has no option {name!r}" + (f"; did you mean {near[0]}?" if near else ""))
-        given[kinds[name]][name] = value
-    compile_options = CompileOptions.of(given[CompileOptions])
-    return DeployOptions(**given[DeployOptions]), Address(**given[Address]), compile_options, given[None]
-
-
-def _graph_and_params(
-    workflow: Any, params: Mapping[str, Any], root: Path | None, include: Sequence[str]
-) -> tuple[Graph, dict[str, Any]]:
-    """The packed graph, and the parameters that go with the run, checked, as Python values."""
-    from grandpa_kfp_runtime.typespec import TypeSpec
-
-    from ..compiling import packed
-    from ..engine.parameters import bind_parameters
-
-    sent = dict(params)
-    fixed: dict[str, Any] = {}
-    if not isinstance(workflow, Graph):
-        from ..authoring.workflows import as_workflow
-
-        workflow = as_workflow(workflow)
-        own = {item.name: item for item in workflow.parameters}
-        fixed = {name: sent.pop(name) for name in list(sent) if name in own and own[name].static}
-        sent = {name: own[name].convert(value) if name in own else value for name, value in sent.items()}
-        replaced = {name: value for name, value in sent.items() if isinstance(value, str) and _is_rewritten(value)}
-        fixed |= replaced  # as a default it travels so that the cluster leaves it alone
-        sent = {name: value for name, value in sent.items() if name not in replaced}
-    graph = packed(workflow, fixed, root=root, include=include)
-    bound = bind_parameters(graph, sent, _loader(sent))
-    for name, value in sent.items():
-        spec: TypeSpec = next(item.type for item in graph.parameters if item.name == name)
-        if isinstance(value, str) and _is_rewritten(value):
-            raise ParameterError(f"parameter {name} ({spec}) holds `{{{{`, `}}}}` or `$$(`, which the cluster replaces")
-    return graph, {name: bound[name].value for name in sent}
-
-
-def _loader(sent: Mapping[str, Any]) -> Callable[[str], Any]:
-    """Classes by name: those of the values themselves first, which may be of a file that is no module."""
-    from grandpa_kfp_runtime.parameters import load_class
-
-    own = {f"{type(value).__module__}:{type(value).__qualname__}": type(value) for value in sent.values()}
-    return lambda name: own[name] if name in own else load_class(name)
-
-
-def _is_rewritten(text: str) -> bool:
-    return "{{" in text or "}}" in text or "$$(" in text
-
-
-def _as_kfp(graph: Graph, compiled: Compiled, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as KFP carries them: its own type where there is one, else JSON text."""
-    from grandpa_kfp_runtime.parameters import kfp_type, to_json
-
-    declared = {item.name: item.type for item in compiled.pipeline.root.parameters}
-    specs = {item.name: item.type for item in graph.parameters}
-    sent = {}
-    for name, value in values.items():
-        data = to_json(value, specs[name])
-        sent[name] = data if kfp_type(specs[name]) == declared.get(name) else json.dumps(data, ensure_ascii=False)
-    return sent
 
 
 def _folder(workflow: Any, root: Path | None) -> Path:

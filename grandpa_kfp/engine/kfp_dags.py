@@ -146,6 +146,7 @@ class Dags:
             retries=int(retry.get("maxRetryCount", 0)),
             pause_s=float(str(retry.get("backoffDuration", "0s")).removesuffix("s") or 0),
             pause_factor=float(retry.get("backoffFactor") or 2.0),
+            cache=bool(task.get("cachingOptions", {}).get("enableCache", False)),
         )
 
     def _group(self, component: Mapping[str, Any], key: str, common: YamlTask, scope: _Scope) -> _Part:

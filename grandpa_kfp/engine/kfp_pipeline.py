@@ -86,7 +86,7 @@ class YamlTask:
     id: `group/name`; outputs: parameter names -> KFP type; artifacts: names -> schema; retries, pause_s and
     pause_factor as in its retryPolicy; condition: of the inputs, without which it is skipped; heeds: the tasks with
     which it is skipped, None for all of `after`; always: it runs when those in `after` have ended, whatever became of
-    them.
+    them; cache: Kubeflow may take its result from its cache.
     """
 
     id: str
@@ -102,6 +102,7 @@ class YamlTask:
     loop: YamlLoop | None = None
     heeds: tuple[int, ...] | None = None
     always: bool = False
+    cache: bool = False
 
     @property
     def is_told(self) -> bool:
