@@ -90,6 +90,13 @@ def thread_pool(times: int) -> Found:
         return _pool("threads", "ThreadPool", times, pool)
 
 
+def our_executor(times: int) -> Found:
+    from grandpa_kfp import Executor as OurExecutor
+
+    with OurExecutor(processes=WORKERS) as pool:
+        return _pool("processes", "our Executor", times, pool)
+
+
 def process_pool_fork(times: int) -> Found:
     with ProcessPoolExecutor(WORKERS, get_context("fork")) as pool:
         return _pool("processes", "ProcessPool, fork", times, pool)
@@ -243,6 +250,7 @@ PARTS: dict[str, Callable[[int], Found]] = {
     "ours, threads, recorded": ours_recorded,
     "ours, map, processes": ours_map_in_processes,
     "ours, map, threads": ours_map_on_threads,
+    "our Executor, processes": our_executor,
     "ThreadPool": thread_pool,
     "ProcessPool, fork": process_pool_fork,
     "ProcessPool, spawn": process_pool_spawn,

@@ -1,7 +1,7 @@
 """Plain functions side by side: `Executor`, as `concurrent.futures` has them, and `task_executor`.
 
-For use inside a node's body and in scripts. Both hand jobs to a `Lanes`: here threads of the engine's kind, in the
-process that asks.
+For use inside a node's body and in scripts. Both hand jobs to a `Lanes`: threads of the engine's kind, in the process
+that asks; those of an Executor with processes each wait for one of them (`engine/processes/jobs.py`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 from grandpa_kfp_runtime.context import TaskContext, current, in_task
 from grandpa_kfp_runtime.errors import ParameterError, TaskError
 
+from .engine.machine import whole_cores
 from .engine.threads import ThreadExecutor, default_lanes
+from .engine.workers import AUTO
+
+if TYPE_CHECKING:
+    from .engine.processes.jobs import JobProcesses
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -125,30 +130,58 @@ def _defect(error: BaseException) -> None:
 
 
 class Executor(concurrent.futures.Executor):
-    """Runs functions on threads of this process: `submit`, `map`, `shutdown`, as in `concurrent.futures`.
+    """Runs functions on threads of this process, or in processes of its own: `submit`, `map`, `shutdown`, as in
+    `concurrent.futures`.
 
-    threads: how many at once, by default the number of cores and four. Its threads keep no program from ending;
-    inside a task, `current()` is the task in them too. Raises ParameterError for a number that cannot be.
+    threads: how many at once, by default the number of cores and four. processes: how many processes, `auto` for one a
+    core, started at need; a function need not be importable, and the main module is not imported by them. initializer,
+    initargs: called in each process before anything else. A node counts as its plain function.
+    Neither keeps a program from ending; inside a task, `current()` is the task in them too. Raises ParameterError for
+    what cannot be.
 
     >>> with Executor(threads=2) as executor:
     ...     list(executor.map(pow, [2, 3], [4, 2])), executor.submit(max, 1, 5).result()
     ([16, 9], 5)
+    >>> with Executor(processes=1) as executor:
+    ...     executor.submit(lambda: 6 * 7).result()
+    42
     """
 
-    def __init__(self, threads: int | None = None) -> None:
-        if threads is not None and (type(threads) is not int or threads < 1):
-            raise ParameterError(f"Executor: threads must be a whole number of at least 1, but is {threads!r}")
-        self._lanes: Lanes = ThreadLanes(threads or default_lanes())
+    def __init__(
+        self,
+        threads: int | None = None,
+        *,
+        processes: int | str | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        count = whole_cores() if processes == AUTO else processes
+        for name, value in (("threads", threads), ("processes", count)):
+            if value is not None and (type(value) is not int or value < 1):
+                raise ParameterError(f"Executor: {name} must be a whole number of at least 1, but is {value!r}")
+        if count is not None and threads is not None:
+            raise ParameterError("Executor: it has either threads or processes, each of which does one call at a time")
+        if count is None and initializer is not None:
+            raise ParameterError("Executor: initializer is for processes; threads share what you do before")
+        assert not isinstance(count, str)
+        self._lanes: Lanes = ThreadLanes(count or threads or default_lanes())
+        self._processes = _processes(initializer, initargs) if count is not None else None
         self._lock = threading.Lock()
         self._closed = False
+        self._pid = os.getpid()
         weakref.finalize(self, self._lanes.close, cancel=False, wait=False)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """The future of the call's result. Raises RuntimeError after `shutdown`."""
-        job = Job(functools.partial(fn, *args, **kwargs))
+        """The future of the call's result. Raises RuntimeError after `shutdown`, and in a fork of the process."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("this executor belongs to the process that forked this one; make another one here")
         with self._lock:
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
+            if self._processes is None:
+                job = Job(functools.partial(plain(fn), *args, **kwargs))
+            else:
+                job = Job(functools.partial(self._processes.call, fn, args, kwargs))
             self._lanes.add(job)
         return job.future
 
@@ -168,11 +201,32 @@ class Executor(concurrent.futures.Executor):
         """Takes nothing more; by default returns when everything has ended."""
         with self._lock:
             self._closed = True
+            processes, self._processes = self._processes, None
         self._lanes.close(cancel=cancel_futures, wait=wait)
+        if processes is not None and wait:
+            processes.close()  # without waiting they end with the last of their calls
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> bool | None:
+        if kind is not None and not issubclass(kind, Exception) and self._processes is not None:  # Ctrl-C
+            self._lanes.close(cancel=True, wait=False)
+            self._processes.kill()
+        return super().__exit__(kind, error, trace)
+
+
+def _processes(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> JobProcesses:
+    from .engine.processes.jobs import JobProcesses
+
+    return JobProcesses(initializer, initargs)
+
+
+def plain(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function below a node, bound as the node is; any other callable as it is."""
+    return getattr(fn, "fn", fn) if hasattr(type(fn), "__grandpa_node__") else fn
 
 
 def _each(fn: Callable[..., T], rows: list[tuple[Any, ...]]) -> list[T]:
-    return [fn(*row) for row in rows]
+    call = plain(fn)
+    return [call(*row) for row in rows]
 
 
 def _flat(results: Iterator[list[T]]) -> Iterator[T]:
@@ -216,7 +270,7 @@ class TaskExecutor:
 
         fn: any callable; a node counts as its plain function.
         """
-        call = getattr(fn, "fn", fn) if hasattr(type(fn), "__grandpa_node__") else fn
+        call = plain(fn)
         owner = current() if in_task() else None
         job = Job(functools.partial(call, *args, **kwargs))
         name = getattr(call, "__qualname__", type(call).__qualname__)

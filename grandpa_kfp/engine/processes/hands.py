@@ -95,10 +95,10 @@ class Hand:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
-                    *_flags(),
+                    *interpreter_flags(),
                     "-c",
                     _PROGRAM,
-                    "\n".join(_path()),
+                    "\n".join(module_path()),
                     str(theirs.fileno()),
                     str(board),
                     folder,
@@ -224,12 +224,12 @@ def how_it_ended(code: int) -> str:
     return f"was killed by {name}{why}"
 
 
-def _path() -> list[str]:
+def module_path() -> list[str]:
     """Where this process finds modules, the current folder by its name."""
     return [entry or os.getcwd() for entry in sys.path if "\n" not in entry]
 
 
-def _flags() -> list[str]:
+def interpreter_flags() -> list[str]:
     """How this interpreter was started, as far as it matters for tasks."""
     flags = [f"-W{option}" for option in sys.warnoptions]
     flags += [f"-X{name}" if value is True else f"-X{name}={value}" for name, value in sys._xoptions.items()]
