@@ -160,7 +160,7 @@ class Repeat(Control):
     def parts(self, evaluate: Evaluate, window: int) -> Iterator[tuple[Graph, int]]:
         items = evaluate(self.items, self.instances)
         if isinstance(items, _NO_LISTS) or not (hasattr(items, "__len__") and hasattr(items, "__getitem__")):
-            raise TaskError(f"it loops over a list, but was given {summary(items)}")
+            raise TaskError(f"it loops over a list, but was given {summary(items)}; make it one in a node")
         count, most = len(items), self.loop.parallelism or window
         size, place = most, 0
         while place < count:

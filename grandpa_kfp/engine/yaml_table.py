@@ -176,7 +176,7 @@ class YamlTable:
         given_items = given.pop(loop.items, None)
         items = _read(given_items) if isinstance(given_items, str) else given_items
         if not isinstance(items, list):
-            raise TaskError(f"it loops over a list, but was given {summary(given_items)}")
+            raise TaskError(f"it loops over a list, but was given {summary(given_items)}; make it one in a node")
         return items
 
     def add_rounds(self, number: int, items: Sequence[Json]) -> Rounds:

@@ -213,7 +213,7 @@ def _items(handle: str, store: Store) -> Sequence[Any]:
         return [_Handle(item) for item in handles]
     values = from_handle(handle, store)
     if not _is_list(values):
-        raise TaskError(f"it loops over a list, but was given {summary(values)}")
+        raise TaskError(f"it loops over a list, but was given {summary(values)}; make it one in a node")
     return [values[place] for place in range(len(values))]
 
 

@@ -19,6 +19,7 @@ from grandpa_kfp_runtime.contract import (
     ENV_SECRET_KEY,
     ENV_TIMEOUT_S,
     ENV_VERBOSE,
+    ENV_WHERE,
     INLINE_LIMIT_BYTES,
     TaskCall,
     json_for_args,
@@ -27,6 +28,7 @@ from grandpa_kfp_runtime.errors import CompileError
 
 from ..executor_config import Entry, executor_config, scratch_entry, secret_entry, secret_variables
 from ..graph import NO_OPTIONS, Call, ContainerNode, Json, Options
+from ..passes.builtins import DECIDING
 from ..verify.faults import place_of
 from .bootstrap import BOOTSTRAP_COMMAND, runtime_requirement
 from .options import RELEASED_IMAGE, CompileOptions
@@ -162,6 +164,8 @@ class Executors:
         if chosen.fallback is not None:
             attempts = (chosen.retries or 0) + 1
             env[ENV_FALLBACK] = json_for_args({"attempts": attempts, "value": chosen.fallback})
+        if call.where and call.node in DECIDING:
+            env[ENV_WHERE] = call.where
         if chosen.verbose:
             env[ENV_VERBOSE] = "1"
         if self.callbacks:

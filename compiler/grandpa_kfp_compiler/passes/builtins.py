@@ -48,6 +48,9 @@ COLLECTED = _builtin("collected", NodeParameter("values"), returns=TypeSpec("lis
 ROWS = _builtin("rows", NodeParameter("lists", "var_positional"), returns=TypeSpec("list"))
 """What a map of several lists goes over: a list of the elements at each place."""
 
+DECIDING = (CHOOSE, FILLED, SPREAD, ROWS)
+"""What fails by a value that a branch or a loop of the user's cannot use: such a task tells where that stands."""
+
 ITEMS = _builtin("items", NodeParameter("stream"), returns=TypeSpec("list"))
 """The list of a generator's items, of which more than one task takes some."""
 

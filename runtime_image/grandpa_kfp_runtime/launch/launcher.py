@@ -107,7 +107,8 @@ class _Attempt:
         self.verbose = env.get(contract.ENV_VERBOSE) == "1"
         self.started = time.time()
         self.task = env.get(contract.ENV_TASK_NAME, "")
-        self.run_id = self.node = self.where = ""
+        self.run_id = self.node = ""
+        self.where = env.get(contract.ENV_WHERE, "")
         self.records: Records | None = None
         self.logs: StoredLog | None = None
         self.told: ToldEvents | None = None
@@ -159,7 +160,7 @@ class _Attempt:
         for difference in code.check(nodes):
             self._warn(difference)
         target = code.load(interface.instances[int(interface.receiver[1:])].node if interface.receiver else self.node)
-        self.where = where_of(target, str(folder))
+        self.where = self.where or where_of(target, str(folder))
         from .told_events import callbacks_of
 
         self._tell_events(callbacks_of(self.env, self.store, self._warn))
