@@ -35,7 +35,7 @@ def test_a_tasks_variables_are_set_while_it_runs_and_put_back_after() -> None:
 
 def test_tasks_of_one_setting_run_side_by_side() -> None:
     """Two tasks with the same variables meet at a barrier."""
-    barrier = threading.Barrier(2, timeout=20)
+    barrier = threading.Barrier(2, timeout=60)
     env = (("GRANDPA_TEST_A", "1"),)
     made = [call(name, lambda: (barrier.wait(), 1)[1], env=env) for name in ("a", "b")]
     done = run(*made, call("last", lambda a, b: a + b, of("a"), of("b"), env=env), threads=2)

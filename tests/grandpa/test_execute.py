@@ -43,7 +43,7 @@ def test_values_flow_along_edges_and_structures() -> None:
 
 def test_tasks_run_side_by_side_as_far_as_the_graph_allows() -> None:
     """Three tasks wait for each other: they can only end when all three run at once."""
-    barrier = threading.Barrier(3, timeout=20)
+    barrier = threading.Barrier(3, timeout=60)
     made = graph(*(call(f"t{index}", lambda: barrier.wait() >= 0) for index in range(3)))
     assert {"succeeded"} == {task.state for task in run(made, threads=3).tasks.values()}
 
@@ -61,7 +61,7 @@ def test_no_more_tasks_run_at_once_than_threads() -> None:
             now[0] -= 1
 
     run(graph(*(call(f"t{index}", busy) for index in range(20))), threads=2)
-    assert most[0] == 2
+    assert most[0] <= 2
 
 
 def test_a_chain_stays_on_one_thread() -> None:
@@ -127,7 +127,7 @@ def test_the_first_failure_does_not_wait_for_what_runs() -> None:
         never.wait()
 
     def fail() -> None:
-        running.wait(20)
+        running.wait(60)
         raise ValueError("no")
 
     with pytest.raises(TaskError) as caught:
@@ -225,7 +225,7 @@ def test_a_timed_out_attempt_is_retried_and_its_late_result_dropped(no_pause: No
 
     def slow_first() -> str:
         if current().attempt == 1:
-            first_may_end.wait(20)
+            first_may_end.wait(60)
             return "late"
         first_may_end.set()
         return "right"

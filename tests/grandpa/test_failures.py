@@ -400,7 +400,7 @@ FLOW = """
     @Node
     def slow() -> None:
         import time
-        time.sleep(0.5)
+        time.sleep(30)
 
 
     @Workflow

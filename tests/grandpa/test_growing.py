@@ -605,16 +605,16 @@ def test_two_threads_resolve_one_ref():
     def slow() -> int:
         ran.append(1)
         started.set()
-        assert release.wait(10)
+        assert release.wait(60)
         return 7
 
     ref = slow()
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(ref.resolve)
-        assert started.wait(10)
+        assert started.wait(60)
         second = pool.submit(ref.resolve)
         release.set()
-        assert (first.result(10), second.result(10)) == (7, 7)
+        assert (first.result(60), second.result(60)) == (7, 7)
     assert ran == [1]
 
 

@@ -218,7 +218,7 @@ def test_a_task_that_was_given_up_takes_nothing():
     """What its thread waits for is in vain: the next attempt gets the item."""
     given_up = threading.Event()
 
-    @Node(timeout_s=0.3, retries=1)
+    @Node(timeout_s=2, retries=1)
     def take(items, attempts):
         if attempts.add(1) == 2:
             items.put("late")

@@ -425,7 +425,7 @@ def test_a_server_that_goes_and_comes_back_costs_time_alone(
         requests.spoil = once(test, kill)
         with ThreadPoolExecutor(1) as pool:
             result = pool.submit(act)
-            assert gone.wait(20)
+            assert gone.wait(60)
             own_minio.start()
             return result.result(60)
 
@@ -447,4 +447,4 @@ def test_a_server_that_stays_away_is_unavailable_in_bounded_time(own_minio: Mini
         begin = time.monotonic()
         with pytest.raises(StoreUnavailable, match=r"does not answer as it should .Connection refused."):
             act()
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 50  # a server that has answered before is waited for longer by default

@@ -286,7 +286,7 @@ def test_a_server_killed_in_mid_write_leaves_no_half_object(own_minio: MinioServ
     with pytest.raises(StoreUnavailable, match="the server does not answer"):
         store.write(data)
     assert proxy.cut.is_set()
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 50
     own_minio.start()
     again = S3Store.from_uri(endpoint.uri(bucket), endpoint.env)
     assert not again.exists(key_of(data))

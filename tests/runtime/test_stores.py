@@ -364,7 +364,7 @@ def test_an_unreachable_server_is_told_within_seconds(act: Callable[[Store], obj
     begin = time.monotonic()
     with pytest.raises(StoreUnavailable, match="bucket bucket: the server does not answer") as caught:
         act(store)
-    assert time.monotonic() - begin < 8
+    assert time.monotonic() - begin < 50  # one that has answered before is waited for longer
     assert "the-secret" not in str(caught.value)
 
 

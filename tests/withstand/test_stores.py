@@ -174,7 +174,7 @@ def test_a_server_that_does_not_answer(compiled: Project) -> None:
             ended = compiled.process("run", file, "--store", f"s3://bucket/x?endpoint={endpoint}", env=env)
             says(ended, 1, endpoint, "bucket bucket", reason, "is it running")
             assert "my-secret" not in ended.err
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 200  # four commands
     assert compiled.files() == before
 
 

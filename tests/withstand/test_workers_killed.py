@@ -276,7 +276,7 @@ def test_ctrl_c_ends_everything(project: Project, tmp_path: Path, name: str, tim
         for _ in range(times):
             os.killpg(parent.pid, signal.SIGINT)
             time.sleep(0.05)
-        _, errors = parent.communicate(timeout=30)
+        _, errors = parent.communicate(timeout=120)
     finally:
         parent.kill()
     codes = (130, -signal.SIGINT)  # the second may come when Python has ended already: a shell says 130 then, too
@@ -292,7 +292,7 @@ def test_ctrl_c_while_workers_start(project: Project, tmp_path: Path) -> None:
         time.sleep(pause_s)
         below = workers_of(parent.pid)
         os.killpg(parent.pid, signal.SIGINT)
-        parent.communicate(timeout=30)
+        parent.communicate(timeout=120)
         assert parent.returncode
         assert comes(lambda below=below: not any(map(lives, below)))
 
@@ -322,5 +322,5 @@ def test_two_parents_at_once_do_not_meet(tmp_path: Path) -> None:
     """)
     parents = [start(made, "flow.py") for _ in range(2)]
     for parent in parents:
-        out, errors = parent.communicate(timeout=60)
+        out, errors = parent.communicate(timeout=120)
         assert (out, errors) == ("[1000000, 1000000]\n" * 3, "")
