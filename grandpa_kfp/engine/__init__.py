@@ -6,7 +6,9 @@ graph_tasks.py    what a lane does for one of its tasks; targets.py finds the co
                   environment.py sets variables, reports.py words a failure, scratch.py has room on disk
 
 pipeline_yaml.py  one entry for a compiled YAML: `run_pipeline_yaml(path, parameters, ...) -> Run`
-kfp_pipeline.py   reads the file; kfp_values.py treats values as KFP does
+kfp_pipeline.py   it as data; kfp_reading.py and kfp_dags.py make that of the file, kfp_containers.py of its executors;
+                  kfp_values.py and kfp_conditions.py treat values and conditions as KFP does
+yaml_table.py     its tasks by number, what is skipped, the rounds of loops (yaml_loops.py)
 yaml_tasks.py     what a lane does for one of its tasks, by a runner of its container's command:
                   subprocesses.py as a process, containers.py in a container; container_host.py looks before
                   whether Docker, the images and the store's way into containers are there
