@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import yaml
 from warm_processes import WarmProcesses
 
+from grandpa_kfp.containers.placeholders import filled
 from grandpa_kfp_runtime.contract import EXECUTOR_INPUT
 from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.values.handles import from_handle
@@ -102,6 +105,10 @@ class Cluster:
                 inputs[name] = around[source["componentInputParameter"]]
             else:
                 inputs[name] = source["runtimeValue"]["constant"]
+        for name, source in task.get("inputs", {}).get("artifacts", {}).items():
+            file = source["taskOutputArtifact"]
+            assert file["producerTask"] in task["dependentTasks"], "KFP orders tasks by dependentTasks alone"
+            inputs[name] = made[file["producerTask"]][file["outputArtifactKey"]]
         if "condition" in task.get("triggerPolicy", {}):
             match = _CONDITION.fullmatch(task["triggerPolicy"]["condition"])
             assert match is not None
@@ -123,6 +130,8 @@ class Cluster:
 
     def _component(self, way: str, component: Any, inputs: Mapping[str, Any]) -> Outputs:
         for name, item in component.get("inputDefinitions", {}).get("parameters", {}).items():
+            if name not in inputs and item.get("isOptional"):
+                continue
             assert isinstance(inputs[name], list) == (item["parameterType"] == "LIST"), (way, name, inputs[name])
         if "dag" in component:
             return self._dag(f"{way}/", component, inputs)
@@ -133,22 +142,53 @@ class Cluster:
         container = self.spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
         folder = self.folder / "outputs" / str(len(self.ran))
         folder.mkdir(parents=True)
-        types = {name: item["parameterType"] for name, item in component["outputDefinitions"]["parameters"].items()}
+        given, left = component.get("inputDefinitions", {}), component.get("outputDefinitions", {})
+        types = {name: item["parameterType"] for name, item in left.get("parameters", {}).items()}
+        files = {name: str(folder / name) for name in left.get("artifacts", {}) if not name.endswith("-preview")}
+        read = {name: inputs[name] for name in given.get("artifacts", {}) if name in inputs}
         executor_input = {
-            "inputs": {"parameterValues": dict(inputs)},
+            "inputs": {
+                "parameterValues": {name: value for name, value in inputs.items() if name not in read},
+                "artifacts": _artifacts(given, read),
+            },
             "outputs": {
                 "parameters": {name: {"outputFile": str(folder / name)} for name in types},
+                "artifacts": _artifacts(left, files),
                 "outputFile": str(folder / "executor_output.json"),
             },
         }
-        env = {item["name"]: item["value"] for item in container["env"]}
+        env = {item["name"]: item["value"] for item in container.get("env", ())}
+        if "grandpa_kfp_runtime" not in container["command"]:
+            self._theirs(way, container, executor_input, env)
+            texts = {name: (folder / name).read_text("utf-8") for name in types}
+            return {**files, **_values(texts, types)}
         env |= {"GRANDPA_STORE": str(self.store), "GRANDPA_TASK_NAME": way}
         args = [json.dumps(executor_input) if arg == EXECUTOR_INPUT else arg for arg in container["args"]]
         ended = WARM.run(args, env, folder)
         if ended.code:
             raise TaskFailed(f"{way} ended with {ended.code}: {ended.text}")
         texts = {name: (folder / name).read_text("utf-8") for name in types}
-        return {name: text if types[name] == "STRING" else json.loads(text) for name, text in texts.items()}
+        return {**files, **_values(texts, types)}
+
+    def _theirs(self, way: str, container: Any, executor_input: Any, env: Mapping[str, str]) -> None:
+        """Somebody else's command, its placeholders filled in."""
+        words = [*container["command"], *container.get("args", ())]
+        argv = filled(words, json.loads(json.dumps(executor_input)), str)
+        ended = subprocess.run(argv, env={**os.environ, **env}, capture_output=True, text=True)
+        if ended.returncode:
+            raise TaskFailed(f"{way} ended with {ended.returncode}: {ended.stderr}")
+
+
+def _artifacts(definitions: Any, places: Mapping[str, str]) -> Any:
+    kinds = definitions.get("artifacts", {})
+    return {
+        name: {"artifacts": [{"name": name, "type": kinds[name]["artifactType"], "uri": place, "metadata": {}}]}
+        for name, place in places.items()
+    }
+
+
+def _values(texts: Mapping[str, str], types: Mapping[str, str]) -> Outputs:
+    return {name: text if types[name] == "STRING" else json.loads(text) for name, text in texts.items()}
 
 
 def _outputs(component: Any, made: Mapping[str, Outputs | Lost]) -> Outputs:

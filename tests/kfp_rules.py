@@ -129,7 +129,11 @@ class _Checked:
         iterator = task.get("parameterIterator")
         own = {iterator["itemInput"]} if iterator else set()
         lists = {iterator["items"].get("inputParameter")} - {None} if iterator else set()
-        yield from (f"{at}: its input {name} is not bound" for name in sorted(declared.keys() - given.keys() - own))
+        needed = {name for name, item in declared.items() if not item.get("isOptional") or "defaultValue" in item}
+        yield from (f"{at}: its input {name} is not bound" for name in sorted(needed - given.keys() - own))
+        files = task.get("inputs", {}).get("artifacts", {})
+        unbound = {name for name, item in _artifacts(component, "input").items() if not item.get("isOptional")}
+        yield from (f"{at}: its artifact {name} is not bound" for name in sorted(unbound - files.keys()))
         unknown = given.keys() - declared.keys() - lists
         yield from (f"{at}: its component has no input {name}" for name in sorted(unknown))
         for name, source in given.items():
@@ -141,6 +145,9 @@ class _Checked:
             if "taskOutputArtifact" in source:
                 of = source["taskOutputArtifact"]
                 yield from self._producer(f"{at}: its artifact {name}", of["producerTask"], task, tasks)
+                maker = tasks.get(of["producerTask"])
+                if maker and of["outputArtifactKey"] not in _artifacts(self._component_of(maker), "output"):
+                    yield f"{at}: its artifact {name} is {of['outputArtifactKey']}, which {of['producerTask']} has not"
 
     def _source(self, at: str, source: Any, wanted: str, task: Any, tasks: Any, around: Any) -> Iterator[str]:
         if "taskOutputParameter" in source:
@@ -292,10 +299,13 @@ class _Checked:
                     yield f"{name}: the backend takes it for {first}, whose container is the same"
 
 
+_ALSO_FITS = {"NUMBER_DOUBLE": "NUMBER_INTEGER"}
+
+
 def _fits(at: str, whose: str, declared: dict[str, Any], name: str, wanted: str) -> Iterator[str]:
     if name not in declared:
         yield f"{at} is {name}, but {whose} no such"
-    elif wanted and declared[name]["parameterType"] != wanted:
+    elif wanted and declared[name]["parameterType"] not in (wanted, _ALSO_FITS.get(wanted)):
         yield f"{at} is a {declared[name]['parameterType']}, but a {wanted} in its component"
 
 

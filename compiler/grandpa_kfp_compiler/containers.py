@@ -221,7 +221,7 @@ def feeds(given: str, wanted: str) -> bool:
     >>> feeds("NUMBER_INTEGER", "NUMBER_DOUBLE"), feeds("system.Model", "system.Artifact"), feeds("STRING", "LIST")
     (True, True, False)
     """
-    if given == wanted or {given, wanted} <= {"NUMBER_INTEGER", "NUMBER_DOUBLE"}:
+    if given == wanted or (given, wanted) == ("NUMBER_INTEGER", "NUMBER_DOUBLE"):
         return True
     both_files = not is_parameter(given) and not is_parameter(wanted)
     return both_files and ARTIFACT in (given, wanted)

@@ -46,6 +46,11 @@ class Definition:
         self.in_bodies: Node | None = None
 
     @property
+    def is_container(self) -> bool:
+        """Whether a task of it is a container of another image."""
+        return False
+
+    @property
     def only_output(self) -> str | None:
         """The name of a single declared output, which is the whole result."""
         return self.outputs[0] if self.outputs is not None and len(self.outputs) == 1 else None

@@ -29,10 +29,15 @@ _OF_A_CONTAINER = ("cpu", "memory", "gpu", "gpu_type", "shm", "disk", "timeout_s
 _ROWS = BuiltinDefinition(rows, ROWS)
 
 
-def is_loop(options: Options, window: int | None, parallelism: int | None) -> bool:
-    """Whether a map that is called here is recorded as a loop. options: the node's and its calls' own."""
-    if window is not None or not isinstance(recorder.get(), Tracer):
+def is_loop(options: Options, window: int | None, parallelism: int | None, *, apart: bool = False) -> bool:
+    """Whether a map that is called here is recorded as a loop.
+
+    options: the node's and its calls' own; apart: each element is a container of its own whatever they say.
+    """
+    if not isinstance(recorder.get(), Tracer):
         return False
+    if apart or window is not None:
+        return apart
     return parallelism is not None or any(getattr(options, name) is not None for name in _OF_A_CONTAINER)
 
 

@@ -41,7 +41,7 @@ def map_node(
     definition, chosen = node._definition, node._chosen
     _check_limits(definition, window, parallelism)
     given = _checked(definition, "", lists, node._bound)
-    if is_loop(chosen.options.over(definition.options), window, parallelism):
+    if is_loop(chosen.options.over(definition.options), window, parallelism, apart=definition.is_container):
         plain = type(node)(definition, CallOptions(chosen.options), node._bound, node._kind)
         return loop_over(definition.name, plain, given, parallelism, chosen)
     found: _Map | None = node.__dict__.get("_map")

@@ -42,8 +42,9 @@ _OURS_ALONE = (
 class Contained:
     """What a container node is where Python calls it: it runs the container on this machine."""
 
-    def __init__(self, node: GraphContainer) -> None:
+    def __init__(self, node: GraphContainer, signature: inspect.Signature | None = None) -> None:
         self.node = node
+        self.__signature__ = signature or signature_by_ports(node)
         self.__name__ = self.__qualname__ = node.name
         self.__module__ = __name__
         self.__doc__ = node.description or None
@@ -74,6 +75,10 @@ class ContainerDefinition(Definition):
         super().__init__(target, node.name, options, outputs, node.where, is_class=False)
         self.node = node
         self._called_as = signature
+
+    @property
+    def is_container(self) -> bool:
+        return True
 
     def _signature(self, method: str) -> inspect.Signature:
         return self._called_as
@@ -116,11 +121,12 @@ def container_function(
     function: Callable[..., Any] | None = None,
 ) -> ContainerFunction[..., Any]:
     """The callable of a container node. function: that declares it, whose name and docstring it has."""
-    target = Contained(node)
+    signature = signature or signature_by_ports(node)
+    target = Contained(node, signature)
     if function is not None:
         functools.update_wrapper(target, function, updated=())
         del target.__dict__["__wrapped__"]
-    return ContainerFunction(ContainerDefinition(node, target, options, outputs, signature or signature_by_ports(node)))
+    return ContainerFunction(ContainerDefinition(node, target, options, outputs, signature))
 
 
 def _rebuilt(

@@ -26,11 +26,27 @@ class Unknown(ValueError):
 
 
 def from_braces(text: str, takes: Sequence[Port], gives: Sequence[Port]) -> str:
-    """A user's text with `{name}` as Kubeflow has it. Raises Unknown.
+    """A user's word with `{name}` as Kubeflow has it; one with an input that may be None is left out where it is None.
+
+    Raises Unknown.
 
     >>> from_braces("{n} ${HOME} {{n}}", [Port("n", "STRING")], [])
     "{{$.inputs.parameters['n']}} ${HOME} {n}"
+    >>> from_braces("-n={n}", [Port("n", "STRING", optional=True)], [])
+    '{"IfPresent": {"InputName": "n", "Then": ["-n={{$.inputs.parameters[\'n\']}}"]}}'
     """
+    made = _placed(text, takes, gives)
+    absent = [port.name for port in takes if port.optional and not port.default and _input(port) in made]
+    if len(absent) > 1:
+        raise Unknown(
+            f"a word of its command names {' and '.join(absent)}, which may be None: give each a word of its own"
+        )
+    if not absent:
+        return made
+    return json.dumps({"IfPresent": {"InputName": absent[0], "Then": [made]}}, ensure_ascii=False)
+
+
+def _placed(text: str, takes: Sequence[Port], gives: Sequence[Port]) -> str:
     known = {port.name: _input(port) for port in takes} | {port.name: _output(port) for port in gives}
 
     def placed(match: re.Match[str]) -> str:

@@ -6,16 +6,18 @@ every user, whoever the image runs as, and with a Docker that is not on this mac
 
 from __future__ import annotations
 
+import contextvars
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from grandpa_kfp_compiler.containers import ContainerNode, Port
 from grandpa_kfp_runtime.context import current, in_task
@@ -31,7 +33,7 @@ FOLDER = "/grandpa"
 
 _LAST_LINES = 20
 _STARTS_WITHIN_S = 60.0
-_CHUNK_BYTES = 64 * 1024
+_STEP_S = 0.1
 
 
 def run_container(container: str, /, **inputs: Any) -> Any:
@@ -158,24 +160,40 @@ def _create(name: str, image: str, command: list[str], args: list[str], env: Map
 
 
 def _attend(name: str) -> bytes:
-    """Starts the container and passes on what it prints, until it has ended; the end of what it printed."""
+    """Starts the container and passes on what it prints, until it has ended; the end of what it printed.
+
+    It waits in short steps: a task whose time is up is interrupted between them.
+    """
     from ..images import docker
 
     argv = [docker.command(), "start", "--attach", name]
-    last = b""
+    printed: list[bytes] = []
     with subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            sys.stderr.write(line.decode("utf-8", "replace"))
-            last = (last + line)[-_CHUNK_BYTES:]
-    return last
+        context = contextvars.copy_context()  # whose print it is
+        reader = threading.Thread(target=context.run, args=(_pass_on, process.stdout, printed), daemon=True)
+        reader.start()
+        try:
+            while reader.is_alive():
+                reader.join(_STEP_S)
+        except BaseException:
+            process.kill()
+            raise
+    return b"".join(printed)
+
+
+def _pass_on(stream: IO[bytes], printed: list[bytes]) -> None:
+    for line in stream:
+        sys.stderr.write(line.decode("utf-8", "replace"))
+        printed.append(line)
+        del printed[:-_LAST_LINES]
 
 
 def _failed(code: int, out_of_memory: bool, printed: bytes) -> str:
     how = "was killed because it used more memory than there is" if out_of_memory else f"ended with exit code {code}"
-    lines = "\n".join(f"  {line}" for line in printed.decode("utf-8", "replace").splitlines()[-_LAST_LINES:])
+    lines = "\n".join(f"  {line}" for line in printed.decode("utf-8", "replace").splitlines())
     return f"its container {how}" + (f"; it printed last:\n{lines}" if lines else "")
 
 

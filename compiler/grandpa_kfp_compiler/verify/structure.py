@@ -108,7 +108,7 @@ class _References:
         for operation in self.graph.operations:
             if isinstance(operation, Call):
                 yield from self.receiver(operation)
-            for task in operation.after:
+            for task in (*operation.after, *(operation.needs if isinstance(operation, Call) else ())):
                 if task not in self.operations:
                     hint = nearest(task, self.operations)
                     yield Fault(place_of(operation), f'is called after "{task}", but there is no such task{hint}')
@@ -156,7 +156,9 @@ class _References:
             yield f'uses the result of "{value.task}", but there is no such task{nearest(value.task, self.operations)}'
             return
         names = outputs_of(producer)
-        if value.output not in names:
+        if not names and isinstance(producer, Call):
+            yield f"uses what {place_of(producer)} leaves, which is nothing: name it in after=[...] to wait for it"
+        elif value.output not in names:
             hint = nearest(value.output, names, listed=True)
             yield f'uses the output "{value.output}" of {place_of(producer)}, which has no such output{hint}'
 
