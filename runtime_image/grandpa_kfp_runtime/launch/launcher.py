@@ -26,11 +26,13 @@ from ..builtins import BY_HANDLE, ByHandle
 from ..context import TaskContext, activate_process
 from ..contract import CodeCall, Input, Interface, TaskCall
 from ..errors import GrandpaError, PayloadError, RunCancelled, StoreDenied, StoreUnavailable
+from ..keeping import keeping
 from ..redaction import Redactor
 from ..stores import open_store
 from ..task import perform
 from ..values.pickling import ClassFingerprint
 from .executor_io import PREVIEW_SUFFIX, ExecutorInput, Place, executor_output, write_file, write_preview
+from .exporting import Exported, export_outputs
 from .inputs import decode_inputs
 from .outputs import Output, store_output, with_preview
 from .process import StandardError, hide_credentials, parent_of, set_up_streams, tell, timeout_s_of
@@ -116,6 +118,7 @@ class _Attempt:
         self.drawn: dict[str, tuple[dict[str, Any], str]] = {}  # artifacts of what was logged: metadata and file
         self.inputs: dict[str, str] = {}
         self.handles: dict[str, str] = {}
+        self.exported = Exported()
         self.phase = "start"  # then "code", "body", "outputs"
 
     # --- the steps -------------------------------------------------------------------------------
@@ -175,7 +178,9 @@ class _Attempt:
         )
         activate_process(context)
         begun = time.perf_counter()
-        results = perform(self.node, interface, values, code.load)
+        with keeping():
+            works = self._told_how_ended(interface, values)
+            results = perform(self.node, interface, values, code.load) if works else dict.fromkeys(interface.outputs)
         self._say(f"the node took {time.perf_counter() - begun:.3f} s")
         self.phase = "outputs"
         from ..logged.outputs import note_outputs
@@ -184,6 +189,7 @@ class _Attempt:
             store_output(name, value, self.store, self._inline_limit, code.class_fingerprint)
             for name, value in results.items()
         ]
+        self.exported = export_outputs(interface.exports, results, self.given)
         if self.logs is not None:
             self.drawn = self.logs.artifacts(self.given.artifacts)
         note_outputs(
@@ -235,7 +241,7 @@ class _Attempt:
         if self.told is not None:
             self.told.finished(round(ended - self.started, 6), {item.name: item.handle for item in outputs})
         artifacts = self.given.artifacts
-        facts: dict[str, Mapping[str, Any]] = {}
+        facts: dict[str, Mapping[str, Any]] = dict(self.exported.facts)
         for item in outputs:
             artifact = artifacts.get(item.name + PREVIEW_SUFFIX)
             if artifact is None:
@@ -249,6 +255,8 @@ class _Attempt:
                 self._warn(f"no {name}: {problem}")
         if facts and self.given.output_file:
             write_file(self.given.output_file, executor_output(facts))
+        for file, told in self.exported.texts.items():
+            write_file(file, told)
         for item in outputs:
             write_file(self.given.output_files[item.name], item.handle)
             self._say(f"output {item.name}: {item.facts['size_bytes']:,} bytes, {item.handle[:44]}")
@@ -317,6 +325,7 @@ class _Attempt:
             if values is None:
                 return None
             stored = [store_output(name, value, self.store, self._inline_limit, None) for name, value in values.items()]
+            self.exported = export_outputs(self.call.interface.exports, values, self.given)
             return [with_preview(item, values[item.name], self.given, self.redactor, self._warn) for item in stored]
         except GrandpaError as unfit:
             self._warn(f"its fallback cannot take the place of its result: {unfit}")
@@ -351,7 +360,16 @@ class _Attempt:
         self.handles = _handles(self.call.interface, self.given)
         folder = self.folder / "inputs"
         folder.mkdir()
-        return decode_inputs(inputs, self.given.values, self.store, load, folder, self.run_id, tell)
+        given = {**self.given.values, **self.given.files}
+        return decode_inputs(inputs, given, self.store, load, folder, self.run_id, tell)
+
+    def _told_how_ended(self, interface: Interface, values: dict[str, Any]) -> bool:
+        """Tells an exit handler how the tasks before it have ended; whether there is anything to do."""
+        if all(item.kind not in ("outcome", "failure") for item in interface.inputs):
+            return True
+        from .ended import tell_how_ended
+
+        return tell_how_ended(interface, values, self.store, self.run_id, self.given.uris, self.env)
 
     def _by_handle(self, run: ByHandle, class_fingerprint: ClassFingerprint) -> Output:
         self.handles = _handles(self.call.interface, self.given)
@@ -363,7 +381,7 @@ class _Attempt:
         (name,) = self.call.interface.outputs
         made = "list" if handle[0] in "@[" else "value"
         facts: dict[str, Any] = {"type": made, "size_bytes": len(handle), "codec": "handles"}
-        if handle.startswith("@"):
+        if handle.startswith("@") and handle != contract.ABSENT:
             facts["key"] = handle[1:]
         return Output(name, handle, facts, f"{made} of {len(sources)} tasks' results")
 
@@ -432,6 +450,8 @@ def _error_line(record: Mapping[str, Any]) -> str:
 
 def _check_outputs(interface: Interface, given: ExecutorInput) -> None:
     missing = [name for name in interface.outputs if name not in given.output_files]
+    there = given.output_files.keys() | given.artifacts.keys()
+    missing += [item.name for item in interface.exports if item.name not in there]
     if missing:
         raise PayloadError(f"the executor input names no file for the outputs {', '.join(missing)}")
 
