@@ -14,7 +14,7 @@ from grandpa_kfp_compiler.json_format import loads
 from grandpa_kfp_runtime.errors import TaskError
 from grandpa_kfp_runtime.events.kinds import Event
 from grandpa_kfp_runtime.launch.step import Argument, Room, StepFailed
-from grandpa_kfp_runtime.logged.entries import NOTHING_LOGGED, Logged
+from grandpa_kfp_runtime.logged.entries import Logged
 from grandpa_kfp_runtime.printed.stand_in import captured
 from grandpa_kfp_runtime.typespec import Json
 
@@ -30,7 +30,7 @@ from ..session import Settings, Tasks, conduct, on_threads
 from ..targets import Targets
 from .kept import Kept
 from .tasks import StepLimits, StepTasks
-from .telling import merged, renamed, told
+from .telling import Names, merged, renamed, told
 from .values import StepValues
 
 
@@ -52,6 +52,7 @@ class Step:
         self._run: Run | None = None
         self.nodes = tuple(graph.nodes())
         self.where = graph.where
+        self._names = Names(room.task, graph.name)
 
     def run(self, arguments: Sequence[Argument]) -> None:
         """Runs all tasks, side by side as far as the container's cores allow; the outputs have left then."""
@@ -71,14 +72,14 @@ class Step:
                  for call, before in zip(plan.calls, plan.waits_for, strict=True)}  # fmt: skip
 
         def hear(event: Event) -> None:
-            mine = renamed(event, room.task, waits)
+            mine = renamed(event, self._names, waits)
             if mine is not None:
                 room.tell(mine)
 
         settings = Settings(min(_MOST_LANES, machine.whole_cores() + _WAITING), listeners=(hear,))
         root = str(room.folder / "code")
         supplies = Supplies(values, parameters, code, self._scratch, limits, budget, root, settings.lanes)
-        work = self._work = StepTasks(run, flat, plan, supplies, room)
+        work = self._work = StepTasks(run, flat, plan, supplies, room, self._names)
         kept = self._kept = Kept(room, flatten(self._graph), plan, parameters)
         recall = partial(work.recall, kept) if kept.look() else None
         tasks = Tasks(work.runs, plan.waits_for, work.policies, work.requests, budget, None, plan.always)
@@ -98,7 +99,7 @@ class Step:
         if not running:
             return "", None
         shown = [
-            f"{item.task}{f' ({item.where})' if item.where else ''} for {item.seconds:.1f} s"
+            f"{self._names.short(item.task)}{f' ({item.where})' if item.where else ''} for {item.seconds:.1f} s"
             for item in running[:_SHOWN]
         ]
         more = f" and {len(running) - _SHOWN:,} more" if len(running) > _SHOWN else ""
@@ -110,11 +111,10 @@ class Step:
 
     def tasks(self) -> list[dict[str, Json]]:
         seen = {} if self._work is None else self._work.seen
-        return [told(run, seen.get(run.id, {})) for run in self._runs()]
+        return [told(run, self._names, seen.get(run.id, {})) for run in self._runs()]
 
     def logged(self) -> Logged:
-        runs = self._runs()
-        return merged(runs) if runs else NOTHING_LOGGED
+        return merged(self._runs(), self._names)
 
     def close(self) -> None:
         self._scratch.close()

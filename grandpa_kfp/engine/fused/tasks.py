@@ -28,6 +28,7 @@ from ..plan import Key, Plan
 from ..resources import CPU, GPU, MEMORY, Limits, Request, asked_by
 from ..run import Run
 from ..task_logs import LaneLog
+from .telling import Names
 
 
 class StepLimits(Limits):
@@ -52,8 +53,9 @@ class StepTasks(GraphTasks):
     """seen: by task a short text about each output; failures: by task the record of its failure;
     left: by output the handle of what has left the step."""
 
-    def __init__(self, run: Run, graph: Graph, plan: Plan, supplies: Supplies, room: Room) -> None:
+    def __init__(self, run: Run, graph: Graph, plan: Plan, supplies: Supplies, room: Room, names: Names) -> None:
         super().__init__(run, graph, plan, supplies, None)
+        self._names = names
         self._room = room
         self._uses = plan.uses
         self._leaving = leaving(graph)
@@ -92,7 +94,7 @@ class StepTasks(GraphTasks):
         record = report(
             error,
             task=self._room.task,
-            inner=failing.id,
+            inner=self._names.short(failing.id),
             node=failing.node,
             where=failing.where,
             inputs=describe_inputs(under_way.inputs),
@@ -132,7 +134,7 @@ class StepTasks(GraphTasks):
         return sorted(found, key=lambda item: -item.seconds)
 
     def _open_log(self, task: int, attempt: int) -> TaskLog:
-        name = self.table.runs[task].id
+        name = self._names.short(self.table.runs[task].id)
         secrets = [key for key, _ in self.table.calls[task].options.secrets or ()]
         return LaneLog(
             lambda take: self._ledger.logs(task, attempt, take),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from grandpa_kfp_runtime.events.kinds import (
@@ -22,50 +22,74 @@ from grandpa_kfp_runtime.typespec import Json
 
 from ..run import TaskRun
 
-Waits = Mapping[str, tuple[str, ...]]
-"""For each task those that it waits for."""
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of a step's tasks. step: its own in the run; body: its graph's. A fused component's tasks are
+    called after it already.
+
+    >>> names = Names("part-1/train", "train")
+    >>> names.short("train/load"), names.full("train/load"), names.full("load")
+    ('load', 'part-1/train/load', 'part-1/train/load')
+    """
+
+    step: str
+    body: str
+
+    def short(self, task: str) -> str:
+        """As it is called inside the step."""
+        return task.removeprefix(f"{self.body}/")
+
+    def full(self, task: str) -> str:
+        """As the run knows it."""
+        return f"{self.step}/{self.short(task)}"
 
 
-def renamed(event: Event, step: str, waits: Waits) -> Event | None:
-    """A run's event as one of the step `step`, whose tasks are those of the run; None for what is not told.
+def renamed(event: Event, names: Names, waits: Mapping[str, tuple[str, ...]]) -> Event | None:
+    """A run's event as one of a step whose tasks are those of the run; None for what is not told.
 
-    >>> renamed(TaskFinished(1.0, "load", 1, 0.5, {"result": "@"}), "part", {}).task
+    waits: for each task those that it waits for.
+
+    >>> renamed(TaskFinished(1.0, "load", 1, 0.5, {"result": "@"}), Names("part", "part"), {}).task
     'part/load'
     """
     if isinstance(event, RunStarted):
-        children = {f"{step}/{task}": tuple([f"{step}/{name}" for name in waits[task]]) for task in event.tasks}
-        return TaskGrew(event.at, step, children)
+        return TaskGrew(event.at, names.step, _children({task: waits[task] for task in event.tasks}, names))
     if isinstance(event, RunFinished | TaskPrinted | TaskQueued):
         return None  # the step's own end is told by the launcher, and what is printed stands in the container's log
-    task = f"{step}/{event.task}"  # type: ignore[attr-defined]
+    task = names.full(event.task)  # type: ignore[attr-defined]
     if isinstance(event, TaskGrew):
-        children = {
-            f"{step}/{name}": tuple([f"{step}/{before}" for before in waited])
-            for name, waited in event.children.items()
-        }
-        return replace(event, task=task, children=children)
+        return replace(event, task=task, children=_children(event.children, names))
     if isinstance(event, TaskFinished | TaskCached):
         return replace(event, task=task, outputs={})
     changed: Event = replace(event, task=task)  # type: ignore[call-arg]
     return changed
 
 
-def told(run: TaskRun, seen: Mapping[str, str]) -> dict[str, Json]:
+def _children(waits: Mapping[str, tuple[str, ...]], names: Names) -> dict[str, tuple[str, ...]]:
+    return {names.full(task): tuple(map(names.full, before)) for task, before in waits.items()}
+
+
+def told(run: TaskRun, names: Names, seen: Mapping[str, str]) -> dict[str, Json]:
     """How one task went. seen: a short text about each output."""
-    data: dict[str, Json] = {"task": run.id, "state": run.state, "duration_s": round(run.duration_s, 6)}
+    data: dict[str, Json] = {
+        "task": names.short(run.id),
+        "state": run.state,
+        "duration_s": round(run.duration_s, 6),
+    }
     more: dict[str, Any] = {
         "where": run.where,
         "outputs": dict(seen),
         "error": run.error,
-        "parent": run.parent,
+        "parent": names.short(run.parent),
         "logged": run.logged.to_json(),
     }
     return {**data, **{name: item for name, item in more.items() if item}}
 
 
-def merged(runs: Iterable[TaskRun]) -> Logged:
+def merged(runs: Iterable[TaskRun], names: Names) -> Logged:
     """What several tasks logged as that of one; names that two of them use have the task's before them."""
-    logs = [(run.id, run.logged) for run in runs if run.logged]
+    logs = [(names.short(run.id), run.logged) for run in runs if run.logged]
     metrics = Counter(name for _, logged in logs for name in logged.metrics)
     params = Counter(name for _, logged in logs for name in logged.params)
 
