@@ -11,6 +11,7 @@ from typing import Any
 from grandpa_kfp_compiler.graph import RESULT
 from grandpa_kfp_runtime.builtins import items
 from grandpa_kfp_runtime.errors import CodecError, TaskError
+from grandpa_kfp_runtime.keeping import Borrowed, Key, Nested, is_kept, key_of
 from grandpa_kfp_runtime.prefetch import end_all
 from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.task import construct, finish
@@ -50,19 +51,19 @@ def run_body(call: FreeCall, body: Body) -> tuple[Any, list[tuple[tuple[int, ...
 
 def _attempt(call: FreeCall, body: Body) -> Any:
     given = ""
-    streams: list[Any] = []
+    made = Made()
     try:
-        args = [argument_value(opened, f"argument {index + 1}", streams) for index, opened in enumerate(call.args)]
-        kwargs = {name: argument_value(opened, name, streams) for name, opened in call.kwargs}
+        args = [argument_value(opened, f"argument {index + 1}", made) for index, opened in enumerate(call.args)]
+        kwargs = {name: argument_value(opened, name, made) for name, opened in call.kwargs}
         given = _shown(call, args, kwargs)
         token = recorder.set(body)
         try:
-            result = _call(call, args, kwargs)
+            result = _call(call, args, kwargs, made)
         finally:
             recorder.reset(token)
-        made, streams = streams, []
-        end_all(made, failed=False)
-        return result
+        streams, made.streams = made.streams, []
+        end_all(streams, failed=False)
+        return made.borrowed.give_back(result, is_promise)
     except (TaskError, CodecError) as error:
         if isinstance(error, TaskError) and error.task:
             raise  # a call below has failed, and is named already
@@ -74,15 +75,26 @@ def _attempt(call: FreeCall, body: Body) -> Any:
             task=call.name,
         ) from error
     finally:
-        end_all(streams, failed=True)
+        end_all(made.streams, failed=True)
+        made.borrowed.drop()
 
 
-def _call(call: FreeCall, args: list[Any], kwargs: dict[str, Any]) -> Any:
+class Made:
+    """What is made for one call: items of generators that are made while it walks them, instances, kept ones too."""
+
+    __slots__ = ("borrowed", "streams")
+
+    def __init__(self) -> None:
+        self.streams: list[Any] = []
+        self.borrowed = Borrowed()
+
+
+def _call(call: FreeCall, args: list[Any], kwargs: dict[str, Any], made: Made) -> Any:
     if isinstance(call, WorkflowCall):
         return call.workflow.call_body(kwargs)
     if call.instance is None:
         return finish(call.definition.target(*args, **kwargs))
-    return finish(getattr(live_object(call.instance), call.method)(*args, **kwargs))
+    return finish(getattr(live_object(call.instance, made), call.method)(*args, **kwargs))
 
 
 def _raised_at(error: Exception) -> str:
@@ -134,28 +146,28 @@ def is_promise(value: Any) -> bool:
     return isinstance(value, Promise)
 
 
-def argument_value(opened: Opened, name: str, streams: list[Any] | None = None) -> Any:
+def argument_value(opened: Opened, name: str, made: Made | None = None) -> Any:
     """An argument for one call alone, whatever it needs having been run.
 
-    streams: takes up the items of generators that are made while the call walks them; without it they are lists.
+    made: takes up what is made for it; without it generators' items are lists, and instances new ones.
     """
     skeleton, holes = opened
     if not holes:
         return copy_constant(skeleton, name=name)
     if not holes[0][0]:
-        return _hole_value(holes[0][1], streams)
-    return fill(copy_constant(skeleton, name=name), [(at, _hole_value(leaf, streams)) for at, leaf in holes])
+        return _hole_value(holes[0][1], made)
+    return fill(copy_constant(skeleton, name=name), [(at, _hole_value(leaf, made)) for at, leaf in holes])
 
 
-def _hole_value(promise: Promise, streams: list[Any] | None) -> Any:
-    if streams is None:
+def _hole_value(promise: Promise, made: Made | None) -> Any:
+    if made is None:
         return promise_value(promise)
     instance = promise if isinstance(promise, Instance) else _stream_of(promise)
     if instance is None:
         return promise_value(promise)
-    made = live_object(instance, streams)
-    streams.append(made)
-    return made
+    live = live_object(instance, made)
+    made.streams.append(live)
+    return live
 
 
 def _stream_of(promise: Promise) -> Instance | None:
@@ -191,11 +203,34 @@ def promise_value(promise: Promise) -> Any:
     return value
 
 
-def live_object(instance: Instance, streams: list[Any] | None = None) -> Any:
-    """A new object from an instance's description. streams: as of `argument_value`."""
-    args = [argument_value(opened, f"argument {index + 1}", streams) for index, opened in enumerate(instance._args)]
-    kwargs = {name: argument_value(opened, name, streams) for name, opened in instance._kwargs}
-    return construct(instance._definition.target, args, kwargs)
+def live_object(instance: Instance, made: Made | None = None) -> Any:
+    """An object from an instance's description: a new one, or a kept one. made: as of `argument_value`."""
+    cls = instance._definition.target
+
+    def constructed() -> Any:
+        args = [argument_value(opened, f"argument {index + 1}", made) for index, opened in enumerate(instance._args)]
+        kwargs = {name: argument_value(opened, name, made) for name, opened in instance._kwargs}
+        return construct(cls, args, kwargs)
+
+    return made.borrowed.make(cls, _key(instance), constructed) if made and is_kept(cls) else constructed()
+
+
+def _key(instance: Instance) -> Key | None:
+    """What a kept object of the description is found under."""
+
+    def described(opened: Opened) -> Any:
+        skeleton, holes = opened
+        return fill(skeleton, [(at, _described(leaf)) for at, leaf in holes])
+
+    named = {name: described(opened) for name, opened in instance._kwargs}
+    return key_of(instance._definition.target, [described(opened) for opened in instance._args], named)
+
+
+def _described(promise: Promise) -> Any:
+    if isinstance(promise, Instance):
+        return Nested(_key(promise))
+    stream = _stream_of(promise)
+    return Nested(None) if stream is not None else promise_value(promise)
 
 
 # --- what is needed first ------------------------------------------------------------------------

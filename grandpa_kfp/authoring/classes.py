@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from grandpa_kfp_compiler.graph import NO_OPTIONS, Options
 from grandpa_kfp_runtime.errors import RefAttributeError, TraceError
+from grandpa_kfp_runtime.keeping import KEEP
 
 from .arguments import Opened, open_argument
 from .definitions import Definition
@@ -33,6 +34,8 @@ def mark_class(cls: type, *, name: str | None, options: Options, outputs: tuple[
     setattr(cls, "__reduce_ex__", ReduceMark(own.get("__reduce_ex__")))  # noqa: B010
     setattr(cls, "__grandpa_construct__", classmethod(construct))  # noqa: B010
     setattr(cls, "__grandpa_node__", cls)  # noqa: B010
+    if options.keep:
+        setattr(cls, KEEP, True)
 
 
 def construct(cls: type, *args: Any, **kwargs: Any) -> Any:
@@ -147,6 +150,8 @@ class CallOptions:
         """These, with more set. Raises TraceError for what cannot be, with the place."""
         if "outputs" in options:
             raise TraceError(f"{here()}: outputs of {of} belong to the node, write them at its @Node(...)")
+        if options.get("keep") is not None:
+            raise TraceError(f"{here()}: keep belongs to the class, write it at its @Node(...)")
         return CallOptions(
             read_options(options, of=of).over(self.options) if options else self.options,
             self.name if name is None else check_name(name, of="a task"),

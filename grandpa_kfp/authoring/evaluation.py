@@ -13,6 +13,7 @@ from typing import Any
 
 from grandpa_kfp_compiler.graph import RESULT
 from grandpa_kfp_runtime.errors import CodecError, TaskError
+from grandpa_kfp_runtime.keeping import keeping
 from grandpa_kfp_runtime.recording import recorder
 from grandpa_kfp_runtime.task import split_outputs
 from grandpa_kfp_runtime.values.trees import fill
@@ -50,18 +51,22 @@ class Evaluation:
         """Runs the calls and all they need, in the order they are written."""
         stack = list(reversed(roots))
         try:
-            while stack:
-                call = stack[-1]
-                if call.state == DONE:
-                    stack.pop()
-                elif call.owner is self:
-                    self._finish(call, stack)
-                elif call.state == NEW:
-                    self._start(call, stack)
-                else:
-                    self._wait_for(call)
+            with keeping():
+                self._work_off(stack)
         finally:
             self._give_back()
+
+    def _work_off(self, stack: list[FreeCall]) -> None:
+        while stack:
+            call = stack[-1]
+            if call.state == DONE:
+                stack.pop()
+            elif call.owner is self:
+                self._finish(call, stack)
+            elif call.state == NEW:
+                self._start(call, stack)
+            else:
+                self._wait_for(call)
 
     def _start(self, call: FreeCall, stack: list[FreeCall]) -> None:
         if self._waits(call, needs(call, streams=not isinstance(call, WorkflowCall)), stack):

@@ -199,6 +199,10 @@ class NodeDecorator:
             name = name_of(target, self._name)
             mark_class(target, name=name, options=self._options, outputs=self._outputs, where=where)
             return target
+        if self._options.keep:
+            raise TraceError(
+                f"{where}: keep=True is of a class whose instances are kept, but marks {name_of(target, self._name)}"
+            )
         kind = ""
         if isinstance(target, staticmethod | classmethod):
             kind = "static" if isinstance(target, staticmethod) else "class"
@@ -297,7 +301,8 @@ def Node(target: Any = None, /, *, name: str | None = None, outputs: Any = None,
     container's; packages: pip requirements, and requirements: a file of them, installed when a task starts;
     index_url: the package index they come from; secrets: environment variable -> `secret/key`;
     cache: True, False or a time to live (`1d`); version: any text, a change makes results new;
-    verbose: log each call; keep: a worker may keep the instance.
+    verbose: log each call; keep: of a class, a worker keeps its instances for later tasks, and calls their `release()`
+    at its end.
     For Kubernetes (docs/kubernetes-options.md): gpu_type, shm, disk, volumes, config_maps, node_selector,
     tolerations, affinity, labels, annotations, image_pull_secrets, and kubernetes for everything else; backoff_s,
     backoff_factor, backoff_max_s: pauses between retries. fallback: the value that takes the place of the result

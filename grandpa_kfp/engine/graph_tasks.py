@@ -21,6 +21,8 @@ from grandpa_kfp_compiler.bind import Bound, bind
 from grandpa_kfp_compiler.graph import RESULT, Call, Constant, Graph, Instance, Outcome, TaskOutput, Value
 from grandpa_kfp_runtime.context import TaskContext, leave, put
 from grandpa_kfp_runtime.errors import TaskError, TaskTimeout
+from grandpa_kfp_runtime.keeping import Keeper
+from grandpa_kfp_runtime.keeping import put as keep_in
 from grandpa_kfp_runtime.logged.outputs import note_outputs
 from grandpa_kfp_runtime.logged.task_log import TaskLog
 from grandpa_kfp_runtime.recording import TaskBody
@@ -100,6 +102,8 @@ class GraphTasks:
         self._supplies = supplies
         self._wanted = wanted
         self._context = contextvars.copy_context()  # what the caller set holds in tasks too, and none leaks
+        self._keeper = Keeper()
+        self._context.run(keep_in, self._keeper)
         self._attempts: dict[int, _Attempt] = {}
         self.runs, self.policies, self.requests = self._table.runs, self._table.policies, self._table.requests
 
@@ -276,6 +280,7 @@ class GraphTasks:
                 time.sleep(_LOOK_EVERY_S)
             self._leave(under_way)
             under_way.context.close()
+        self._keeper.close()
 
     def _value(self, name: str, value: Value) -> Any:
         """One output of the workflow: the argument that a task would receive for it."""

@@ -11,10 +11,12 @@ import contextvars
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from .contract import RESULT, Argument, Arguments, Input, Interface
 from .errors import TaskError
+from .keeping import Borrowed, Nested, is_kept, key_of
 from .prefetch import QUEUE_SIZE, Prefetch, end_all
 from .recording import TaskBody, recorder
 from .typespec import Json
@@ -62,24 +64,43 @@ def perform(
 
 
 def call(node: str, interface: Interface, values: Mapping[str, Any], load: Callable[[str], Any]) -> Any:
-    """Construct the instances afresh, make the call, run a coroutine to its end: the body's own result."""
+    """Construct the instances afresh, make the call, run a coroutine to its end: the body's own result.
+
+    Instances of classes that are kept are borrowed instead, as `keeping` tells.
+    """
     made: list[Any] = []
+    borrowed = Borrowed()
     try:
-        result = _call(node, interface, _with_parts(interface.inputs, values), load, made)
+        result = _call(node, interface, _with_parts(interface.inputs, values), load, made, borrowed)
     except BaseException:
         end_all(made, failed=True)
+        borrowed.drop()
         raise
     if interface.instances:
-        end_all(made, failed=False)
+        try:
+            end_all(made, failed=False)
+        except BaseException:
+            borrowed.drop()
+            raise
+        result = borrowed.give_back(result, _is_ref)
     return result
 
 
 def _call(
-    node: str, interface: Interface, given: Mapping[str, Any], load: Callable[[str], Any], made: list[Any]
+    node: str,
+    interface: Interface,
+    given: Mapping[str, Any],
+    load: Callable[[str], Any],
+    made: list[Any],
+    borrowed: Borrowed,
 ) -> Any:
-    for instance in interface.instances:
-        args, kwargs = _bound(instance.arguments, given, made)
-        made.append(construct(load(instance.node), args, kwargs))
+    classes = [load(instance.node) for instance in interface.instances]
+    if any(map(is_kept, classes)):
+        _borrow(interface, given, classes, made, borrowed)
+    else:
+        for cls, instance in zip(classes, interface.instances, strict=True):
+            args, kwargs = _bound(instance.arguments, given, made)
+            made.append(construct(cls, args, kwargs))
     if not interface.receiver:
         target = load(node)
     else:
@@ -91,6 +112,44 @@ def _call(
     else:
         args, kwargs = _bound(interface.call, given, made)
     return finish(target(*args, **kwargs))
+
+
+def _borrow(
+    interface: Interface, given: Mapping[str, Any], classes: Sequence[Any], made: list[Any], borrowed: Borrowed
+) -> None:
+    """The instances where some are kept: those are borrowed, and what only one of these holds may be in it already."""
+    arguments = [instance.arguments for instance in interface.instances]
+    keys: list[Any] = []  # stand for the instances where keys are made
+    for cls, own in zip(classes, arguments, strict=True):
+        keys.append(Nested(key_of(cls, *_bound(own, given, keys))))
+    made.extend([None] * len(classes))
+    ready: set[int] = set()
+
+    def constructed(place: int) -> Any:
+        for below in _instances_in(arguments[place]):
+            make(below)
+        return construct(classes[place], *_bound(arguments[place], given, made))
+
+    def make(place: int) -> None:
+        if place not in ready:
+            ready.add(place)
+            cls = classes[place]
+            known = is_kept(cls)
+            made[place] = (
+                borrowed.make(cls, keys[place].key, partial(constructed, place)) if known else constructed(place)
+            )
+
+    for place in _instances_in(interface.call):
+        make(place)
+    if interface.receiver:
+        make(int(interface.receiver[1:]))
+
+
+def _instances_in(arguments: Arguments) -> list[int]:
+    """The places of the instances that stand among arguments."""
+    every = (*arguments.positional, *(argument for _, argument in arguments.named))
+    sources = (source for item in every for source in (item.source, *(hole.source for hole in item.holes)))
+    return [int(source[1:]) for source in sources if source[:1] == "#"]
 
 
 def construct(cls: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from grandpa_kfp_runtime.code.marks import unmarked
 from grandpa_kfp_runtime.context import TaskContext, put
 from grandpa_kfp_runtime.contract import Interface
+from grandpa_kfp_runtime.keeping import Keeper
+from grandpa_kfp_runtime.keeping import put as keep_in
 from grandpa_kfp_runtime.logged.outputs import note_outputs
 from grandpa_kfp_runtime.task import call, perform, split_outputs
 
@@ -84,6 +86,8 @@ class Runner:
         self._prints = Voice()
         self._loader: Loader | None = None
         self._base = contextvars.copy_context()
+        self._keeper = Keeper()
+        self._base.run(keep_in, self._keeper)
         self._setting = Setting("", "", "", "", "", 0, {}, "")
         self._store: Store | None = None
         self._spool_store: Store | None = None
@@ -109,6 +113,10 @@ class Runner:
         self._store = open_store(setting.store) if setting.store else None
         self.holdings.clear()
         self.holdings = Holdings(self._spool, self._store, self._note)
+
+    def close(self) -> None:
+        """The worker ends in order: what it has kept ends too."""
+        self._keeper.close()
 
     def _spool(self) -> Store:
         if self._spool_store is None:

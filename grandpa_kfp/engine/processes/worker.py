@@ -90,6 +90,7 @@ class Worker:
         threading.Thread(target=self._listen, name="grandpa-parent", daemon=True).start()
         self._voice.say((specs.READY,))
         self._work(self._lanes[0], 0)
+        self._runner.close()
 
     # --- what the parent says ------------------------------------------------------------------------
 
