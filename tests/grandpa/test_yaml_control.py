@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,15 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Project
 from yaml_specs import Spec, always, constant, dag, output, over, parameter, raw, task, when
 
 from grandpa_kfp.engine import pipeline_yaml
+from grandpa_kfp.engine.kfp_reading import read_pipeline
 from grandpa_kfp.engine.pipeline_yaml import run_pipeline_yaml
 from grandpa_kfp.engine.record import read_run
 from grandpa_kfp.engine.run import Run
 from grandpa_kfp.engine.yaml_tasks import Attempt, Ended
 from grandpa_kfp_runtime.contract import Input
-from grandpa_kfp_runtime.errors import LoadError, TaskError
+from grandpa_kfp_runtime.errors import LoadError, ParameterError, TaskError
 
 HANDLE = {"x": "STRING"}
 
@@ -310,6 +313,58 @@ def test_other_rounds_go_on_where_that_is_asked_for(computed: Computed) -> None:
     found = states(error.run)
     assert [found[f"loop/{number}/one"] for number in range(4)] == ["failed", "succeeded", "failed", "succeeded"]
     assert (found["loop"], found["last"]) == ("failed", "skipped")
+
+
+def test_a_parameter_is_checked_by_what_reads_it_in_a_loop(computed: Computed) -> None:
+    """Before anything runs, as elsewhere."""
+    made = looping(["1"], "told").parameters(n={"parameterType": "NUMBER_INTEGER"})
+    made.root["dag"]["tasks"]["loop"]["inputs"]["parameters"]["n"] = parameter("n")
+    body = made.components["comp-body"]
+    body["inputDefinitions"]["parameters"]["n"] = {"parameterType": "NUMBER_INTEGER"}
+    body["dag"]["tasks"]["one"]["inputs"]["parameters"]["x"] = parameter("n")
+    assert [name for _, name in read_pipeline(made.text()).dag.consumers("n")] == ["x"]
+    made.root["inputDefinitions"]["parameters"]["n"]["parameterType"] = "NUMBER_DOUBLE"
+    with pytest.raises(ParameterError, match=r"parameter n: .*2.5"):
+        run(made, {"n": 2.5})
+    assert computed.began == []
+
+
+LOOP = """
+from grandpa_kfp import collect, each
+
+@Node
+def inverse(x: int) -> float:
+    print("inverse of", x)
+    return 1 / x
+
+@Workflow
+def flow(xs: list[int] = [2, 4]):
+    with each(xs) as x:
+        y = inverse(x)
+    return collect(y)
+"""
+
+
+def test_rounds_are_tasks_to_every_verb(tmp_path: Path) -> None:
+    """With processes as they are: what they print, fail by, took and gave, and that again."""
+    project = Project(tmp_path)
+    project.flow(LOOP)
+    assert project.grandpa("compile", "flow.py", "-o", "flow.yaml").code == 0
+    ended = project.grandpa("run", "flow.yaml", "-p", "xs=[2, 0]", "--keep-going")
+    assert ended.code == 3
+    (name,) = re.findall(r"\S+/rounds/1/inverse", ended.errors[0].splitlines()[0])
+    first = name.replace("/1/", "/0/")
+    assert f"{first} | inverse of 2\n" in ended.err
+    assert "ZeroDivisionError" in ended.errors[0]
+    told = project.grandpa("inspect").out
+    assert f"    {first} succeeded" in told
+    assert f"    {name} failed" in told
+    assert "each/arm-0/result skipped: the condition of each/arm-0 does not hold" in told
+    (again,) = (path.name for path in tmp_path.glob(".grandpa/runs/*"))
+    assert project.grandpa("replay", again, first).value == 0.5
+    assert "x = 0" in project.grandpa("replay", again, name).errors[0]
+    loop = project.grandpa("replay", again, name.rpartition("/1/")[0])
+    assert f"is a loop; replay a task of one of its rounds, such as {first}" in loop.errors[0]
 
 
 # --- whatever happened -----------------------------------------------------------------------------
