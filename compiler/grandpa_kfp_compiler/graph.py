@@ -376,8 +376,8 @@ def dependencies(graph: Graph) -> dict[str, tuple[str, ...]]:
 
 __all__ = [
     "ANY", "HANDLE", "MISSING", "NO_OPTIONS", "OPTION_NAMES", "RESULT",
-    "Arm", "Branch", "Call", "Code", "ComponentCall", "Constant", "ContainerNode", "Filled", "Graph", "Group", "Instance",
-    "InstanceValue", "Json", "Loop", "Node", "NodeParameter", "Operation", "Options", "Parameter", "ParameterValue",
-    "Port", "Predicate", "PythonNode", "Outcome", "Signature", "TaskOutput", "TypeSpec", "Value",
+    "Arm", "Branch", "Call", "Code", "ComponentCall", "Constant", "ContainerNode", "Filled", "Graph", "Group",
+    "Instance", "InstanceValue", "Json", "Loop", "Node", "NodeParameter", "Operation", "Options", "Outcome",
+    "Parameter", "ParameterValue", "Port", "Predicate", "PythonNode", "Signature", "TaskOutput", "TypeSpec", "Value",
     "bodies_of", "control_flow", "dependencies", "inputs_of", "leaves", "outputs_of", "values_of", "with_bodies",
 ]  # fmt: skip

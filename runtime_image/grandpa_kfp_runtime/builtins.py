@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from .conditions import Encoded, decide
-from .contract import FAN_IN_BUDGET_BYTES, INLINE_LIMIT_BYTES, INPUTS_LIMIT_BYTES
+from .contract import ABSENT, FAN_IN_BUDGET_BYTES, INLINE_LIMIT_BYTES, INPUTS_LIMIT_BYTES
 from .errors import TaskError
 from .prefetch import Prefetch
 from .stores.base import Store
@@ -238,7 +238,18 @@ _NO_LISTS = (str, bytes, bytearray, Mapping, set, frozenset)
 
 ByHandle: TypeAlias = "Callable[[Sequence[str], Store, ClassFingerprint | None], str]"
 
+def absent() -> None:
+    """What stands for outputs that were not made, for a task that runs always. Only containers meet it."""
+    return None
+
+
+def absent_handle(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None) -> str:
+    """`absent` for a container."""
+    return ABSENT
+
+
 BY_HANDLE: Mapping[str, ByHandle] = {
+    f"{__name__}:absent": absent_handle,
     f"{__name__}:gather": gather_handles,
     f"{__name__}:join": join_handles,
     f"{__name__}:passed": passed_handle,

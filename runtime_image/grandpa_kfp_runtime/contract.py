@@ -34,6 +34,7 @@ ENV_PACKAGES = "GRANDPA_PACKAGES"  # JSON list of the node's requirements, insta
 ENV_INDEX_URL = "GRANDPA_INDEX_URL"  # the package index they come from, `${NAME}` standing for a variable
 ENV_FALLBACK = "GRANDPA_FALLBACK"  # JSON: `value`, the handle of a fallback; `attempts`, after how many it counts
 ENV_RUNTIME = "GRANDPA_RUNTIME"  # the requirement of the runtime itself, which `--bootstrap` installs first
+ENV_GUARDED = "GRANDPA_GUARDED"  # JSON list of tasks: whose failure an exit handler is told of, all where it is unset
 ENV_WHERE = "GRANDPA_WHERE"  # file:line of the branch or loop that a builtin task decides for
 ENV_VERBOSE = "GRANDPA_VERBOSE"  # `1`: the task says more on standard error
 ENV_CALLBACKS = "GRANDPA_CALLBACKS"  # JSON list of handles: whom the task tells of its events
@@ -73,6 +74,10 @@ def fused_member(fingerprint: str) -> str:
 
 EXECUTOR_INPUT = "{{$}}"
 """KFP's placeholder for the whole ExecutorInput as JSON."""
+
+
+ABSENT = "@absent"
+"""The handle of an output that was not made. Kubeflow gives an empty text for that of a task that has failed."""
 
 
 @runtime_checkable

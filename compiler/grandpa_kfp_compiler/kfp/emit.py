@@ -130,6 +130,8 @@ def _task(task: Task) -> dict[str, Plain]:
         found["cachingOptions"] = {"enableCache": task.cache}
     if task.condition:
         found["triggerPolicy"] = {"condition": task.condition}
+    if task.always:
+        found["triggerPolicy"] = {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
     if task.rounds:
         found["parameterIterator"] = {"items": {"inputParameter": task.rounds.items}, "itemInput": task.rounds.item}
         if task.rounds.parallelism:

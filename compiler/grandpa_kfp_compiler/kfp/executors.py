@@ -9,6 +9,7 @@ from grandpa_kfp_runtime.contract import (
     ENV_ACCESS_KEY,
     ENV_CALLBACKS,
     ENV_FALLBACK,
+    ENV_GUARDED,
     ENV_INDEX_URL,
     ENV_INLINE_BYTES,
     ENV_INTERFACE,
@@ -62,8 +63,11 @@ class Executors:
     notes: dict[str, None] = field(default_factory=dict)
     callbacks: str = ""
 
-    def task(self, call: Call, args: TaskCall, inline_bytes: int) -> Executor:
-        """The container of a task. Raises CompileError for options that Kubernetes would change."""
+    def task(self, call: Call, args: TaskCall, inline_bytes: int, guarded: tuple[str, ...] | None = None) -> Executor:
+        """The container of a task. guarded: of an exit handler that asks how they have ended, the tasks before it.
+
+        Raises CompileError for options that Kubernetes would change.
+        """
         chosen = call.options
         env = dict(chosen.env or ())
         where = f"{call.id} ({call.where})" if call.where else call.id
@@ -76,6 +80,8 @@ class Executors:
         config = executor_config(chosen, own)
         _check_texts(where, config)
         env.update(self._own_env(call, inline_bytes, secret_variables(config)))
+        if guarded is not None and len(names := json_for_args(list(guarded))) <= _MOST_GUARDED_BYTES:
+            env[ENV_GUARDED] = names
         if "TMPDIR" not in given:
             env["TMPDIR"] = SCRATCH
         self._note(where, chosen, config)
@@ -190,6 +196,7 @@ def _packages_text(call: Call, packages: tuple[str, ...]) -> str:
     return text
 
 
+_MOST_GUARDED_BYTES = 4 * 1024
 _MOST_PACKAGES_BYTES = 32 * 1024
 _OWN = "grandpa-kfp"
 _UNREAD = {"podAffinity": "", "enabledSharedMemory": "; set shm="}

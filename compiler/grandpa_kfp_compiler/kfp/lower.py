@@ -26,6 +26,7 @@ from ..graph import (
     HANDLE,
     MISSING,
     OPTION_NAMES,
+    RESULT,
     Branch,
     Call,
     Constant,
@@ -34,6 +35,7 @@ from ..graph import (
     Group,
     Loop,
     Operation,
+    Outcome,
     ParameterValue,
     Port,
     TaskOutput,
@@ -41,7 +43,8 @@ from ..graph import (
     bodies_of,
 )
 from ..graph import Parameter as GraphParameter
-from ..passes.builtins import COLLECTED, SPREAD
+from ..passes.always_groups import ENDED
+from ..passes.builtins import ABSENT, COLLECTED, SPREAD
 from ..passes.control_tasks import chosen_by
 from ..passes.rounds import rounds_of
 from ..verify.faults import place_of
@@ -116,7 +119,12 @@ class _Lowering:
                 if type(value) is TaskOutput
             ]
         )
-        return Dag(key, parameters, tasks, outputs)
+        absent = [keys[item.id] for item in graph.operations if isinstance(item, Call) and item.node == ABSENT]
+        if not absent:
+            return Dag(key, parameters, tasks, outputs)
+        instead = FromTask(absent[0], RESULT)
+        joined = tuple([(name, (FromTask(task, output), instead)) for name, task, output in outputs])
+        return Dag(key, parameters, tasks, joined=joined)
 
     def _task(self, operation: Operation, room: _Room) -> Task:
         if isinstance(operation, Group):
@@ -135,16 +143,48 @@ class _Lowering:
             raise CompileError(str(error)) from error
         bound = replace(bound, interface=replace(bound.interface, exports=room.exports.of(call)))
         chosen = call.options
+        after = room.after((value for _, value in bound.sources), call.after)
+        guard = self._guard(call, after, room) if chosen.always else None
+        cached = chosen.cache is not False and not chosen.always
         return Task(
             room.keys[call.id],
-            self._leaf(call, bound, room).key,
-            tuple([(name, room.source(value, bound.constants.get(name))) for name, value in bound.sources]),
-            room.after((value for _, value in bound.sources), call.after),
-            chosen.cache is not False and chosen.fallback is None,  # Kubeflow would keep a fallback as the result
+            self._leaf(call, bound, room, guard).key,
+            tuple(
+                [
+                    (
+                        name,
+                        room.ended(call)
+                        if isinstance(value, Outcome)
+                        else room.source(value, bound.constants.get(name)),
+                    )
+                    for name, value in bound.sources
+                ]
+            ),
+            after,
+            cached and chosen.fallback is None,  # Kubeflow would keep a fallback as the result
             chosen.retries or 0,
             call.where,
             backoff(chosen),
+            always=guard is not None,
         )
+
+    def _guard(self, call: Call, after: tuple[str, ...], room: _Room) -> tuple[str, ...]:
+        """The containers of the DAG whose exit handler the task is. Raises CompileError where it is of no one."""
+        group = next((item for item in room.graph.operations if room.keys[item.id] in after), None)
+        if len(after) != 1 or not isinstance(group, Group):
+            raise CompileError(
+                f"{place_of(call)}: what runs always comes after one group of tasks on Kubeflow, but this waits for "
+                f"{', '.join(after)}; call fewer tasks beside it, or pass it smaller arguments"
+            )
+        dags = {dag.key: dag for dag in self.dags}
+        waiting, found = [room.components[group.id]], set()
+        while waiting:
+            for task in dags[waiting.pop()].tasks:
+                if task.component in dags:
+                    waiting.append(task.component)
+                else:
+                    found.add(task.key)
+        return tuple(sorted(found))
 
     def _container(self, call: Call, node: ContainerNode, room: _Room) -> Task:
         """A task of somebody else's image and command: it is given values and files instead of handles."""
@@ -177,21 +217,29 @@ class _Lowering:
             backoff(chosen),
         )
 
-    def _leaf(self, call: Call, bound: Bound, room: _Room) -> Leaf:
+    def _leaf(self, call: Call, bound: Bound, room: _Room, guard: tuple[str, ...] | None = None) -> Leaf:
         node, chosen = call.node, call.options
         classes = [room.prints[item.node] for item in bound.interface.instances]
         fingerprint = call_fingerprint(node.fingerprint, chosen, classes)
         limit = self.limits.get(call.id, INLINE_LIMIT_BYTES)
         attempts = chosen.retries if chosen.fallback is not None else None
-        key = (node.key, fingerprint, bound.interface, limit, _container_options(chosen), attempts)
+        if not any(isinstance(value, Outcome) for _, value in bound.sources):
+            guard = None
+        key = (node.key, fingerprint, bound.interface, limit, _container_options(chosen), attempts, guard)
         leaf = self.leaves.get(key)
         if leaf is None:
             logs = [room.logs[item.node] for item in bound.interface.instances]
-            leaf = self.leaves[key] = self._new_leaf(call, fingerprint, bound.interface, limit, logs)
+            leaf = self.leaves[key] = self._new_leaf(call, fingerprint, bound.interface, limit, logs, guard)
         return leaf
 
     def _new_leaf(
-        self, call: Call, fingerprint: str, interface: Interface, limit: int, logs: list[tuple[str, ...]]
+        self,
+        call: Call,
+        fingerprint: str,
+        interface: Interface,
+        limit: int,
+        logs: list[tuple[str, ...]],
+        guard: tuple[str, ...] | None,
     ) -> Leaf:
         args = TaskCall(call.node.key, fingerprint, interface, self.options.store, self.options.epoch)
         where = f"{call.id} ({call.where})" if call.where else call.id
@@ -204,7 +252,7 @@ class _Lowering:
                 *artifacts_of(call, logs),
                 *((item.name, item.type) for item in interface.exports if not is_parameter(item.type)),
             ),
-            self.executors.task(call, args, limit),
+            self.executors.task(call, args, limit, guard),
             where,
             call.node.key == SPREAD.key,
             tuple((item.name, item.type) for item in interface.exports if is_parameter(item.type)),
@@ -212,7 +260,7 @@ class _Lowering:
 
     def _group(self, group: Group, room: _Room) -> Task:
         inside = _Inside(group.body.parameters)
-        key = self._add_dag(group.id, lambda key: self._body(group.body, inside, key))
+        key = room.components[group.id] = self._add_dag(group.id, lambda key: self._body(group.body, inside, key))
         return self._nested(key, group, inside, room)
 
     def _branch(self, branch: Branch, room: _Room) -> Task:
@@ -298,12 +346,13 @@ def _parameters_of(branch: Branch) -> list[GraphParameter]:
 
 @dataclass(slots=True)
 class _Room:
-    """One DAG's names: its tasks' keys, its parameters', and what its groups give out."""
+    """One DAG's names: its tasks' keys, its parameters', what its groups give out, and their components."""
 
     graph: Graph
     keys: dict[str, str]
     known: Mapping[str, str]
     given: dict[str, dict[str, str]]
+    components: dict[str, str] = field(init=False, default_factory=dict)
     parameters: dict[str, GraphParameter] = field(init=False)
     instances: dict[str, Any] = field(init=False)
     prints: dict[str, str] = field(init=False)
@@ -337,6 +386,10 @@ class _Room:
         if isinstance(value, ParameterValue):
             return FromParameter(self.known[value.name])
         return FromConstant(constant)
+
+    def ended(self, call: Call) -> Source:
+        """What is there when the group that the task waits for has succeeded."""
+        return FromTask(self.keys[call.after[0]], self.given[call.after[0]][ENDED])
 
     def output(self, value: TaskOutput) -> str:
         given = self.given.get(value.task)

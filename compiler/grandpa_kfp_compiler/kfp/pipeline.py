@@ -105,7 +105,8 @@ class Rounds:
 class Task:
     """One task of a DAG. after: every task it waits for, sorted. cache: None for a DAG. where: for messages.
 
-    condition: of its inputs, in CEL; empty for a task that always runs.
+    condition: of its inputs, in CEL; empty for a task that always runs. always: it is the exit handler of what it waits
+    for.
     """
 
     key: str
@@ -118,6 +119,7 @@ class Task:
     backoff: Backoff = NO_BACKOFF
     condition: str = ""
     rounds: Rounds | None = None
+    always: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from grandpa_kfp_runtime.errors import CompileError
 
 from ..graph import Graph
+from .always_groups import always_groups
 from .container_values import container_values
 from .control_tasks import control_tasks
 from .fuse import MOST_STEPS, fuse
@@ -29,6 +30,7 @@ PASSES: tuple[Pass, ...] = (
     fuse,
     fused_steps,
     result_task,
+    always_groups,
     control_tasks,
     gather_inputs,
     nest_groups,

@@ -51,6 +51,9 @@ ROWS = _builtin("rows", NodeParameter("lists", "var_positional"), returns=TypeSp
 DECIDING = (CHOOSE, FILLED, SPREAD, ROWS)
 """What fails by a value that a branch or a loop of the user's cannot use: such a task tells where that stands."""
 
+ABSENT = _builtin("absent")
+"""Stands for outputs that were not made, for a task that runs always."""
+
 ITEMS = _builtin("items", NodeParameter("stream"), returns=TypeSpec("list"))
 """The list of a generator's items, of which more than one task takes some."""
 

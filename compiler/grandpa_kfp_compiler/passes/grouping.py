@@ -121,7 +121,10 @@ class _Outside:
 
     def operation(self, item: Operation) -> Operation:
         """One that stays where it is."""
-        return replace(self.translated(item), after=self.after(item.after)) if self.homes else item
+        if not self.homes:
+            return item
+        moved = replace(self.translated(item), after=self.after(item.after))
+        return replace(moved, needs=self.after(moved.needs)) if isinstance(moved, Call) and moved.needs else moved
 
     def translated(self, item: _Reader) -> _Reader:
         return with_values(item, self.value)

@@ -5,6 +5,7 @@
     edges.py        types of what flows against the types that are asked
     control.py      what branches and loops decide by, what comes out of them
     containers.py   what containers of other images are given
+    always.py       what tasks that run always may have to do without
     settings.py     options, and defaults of parameters
 
 Called before a graph is run, compiled or written, and between passes. It never prints, never raises,
@@ -16,6 +17,7 @@ from __future__ import annotations
 from grandpa_kfp_runtime.errors import GraphError
 
 from ..graph import Graph, Group, bodies_of
+from .always import always_faults
 from .arguments import argument_faults
 from .containers import container_faults
 from .control import control_faults
@@ -44,6 +46,7 @@ def _verify(graph: Graph, *, may_be_empty: bool) -> list[Fault]:
         *argument_faults(graph),
         *edge_faults(graph),
         *control_faults(graph),
+        *always_faults(graph),
         *container_faults(graph),
         *setting_faults(graph),
     ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..contract import Input
+from ..contract import ABSENT, Input
 from ..errors import CodecError, ObjectCorrupt, ObjectGone, ParameterError, PayloadError, StoreError
 from ..stores.base import Store
 from ..typespec import Json
@@ -34,6 +34,7 @@ def decode_inputs(
     given: parameter values as KFP has them, of artifacts their local paths; load: finds the classes that types name;
     scratch: where values that are files go; run_id: whose records may name the producer of an object that is gone.
 
+    A handle that stands for an output that was not made gives no value.
     Every error names the input: ObjectGone, ObjectCorrupt, the store's others, CodecError,
     ParameterError, PayloadError for an input that is missing.
     """
@@ -43,6 +44,9 @@ def decode_inputs(
     values: dict[str, Any] = {}
     for item in inputs:
         begun = time.perf_counter()
+        if item.kind == "handle" and given[item.name] in ("", ABSENT):
+            tell(item, "was not made", 0.0)
+            continue
         try:
             value = _decode(item, given[item.name], store, load, scratch)
         except (ObjectGone, ObjectCorrupt) as error:
@@ -55,6 +59,8 @@ def decode_inputs(
 
 
 def _decode(item: Input, given: Json, store: Store, load: Callable[[str], Any], scratch: Path) -> Any:
+    if item.kind in ("outcome", "failure"):
+        return given in ("", ABSENT)
     if item.kind == "handle":
         if not isinstance(given, str):
             raise CodecError(f"a handle is a text, but {given!r} arrived")
