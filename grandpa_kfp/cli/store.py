@@ -8,7 +8,11 @@ import click
 
 from .completing import runs
 
-_store = click.option("--store", metavar="FOLDER", help="The store; by default that of the project, .grandpa/store.")
+_store = click.option(
+    "--store",
+    metavar="URI",
+    help="A folder, or s3://bucket/prefix?endpoint=URL; by default the project's .grandpa/store.",
+)
 
 
 @click.group(
@@ -32,10 +36,10 @@ def command() -> None:
 def ls(run: str | None, store: str | None) -> None:
     """List the runs recorded here with the number and size of their objects; of one RUN its objects."""
     from ..drawing.words import size_text
-    from ..storekeeping import contents, folder_store, objects_of_run
+    from ..storekeeping import contents, kept_store, objects_of_run
 
     root = _root()
-    found = contents(folder_store(store, root), root)
+    found = contents(kept_store(store, root), root)
     if run is not None:
         for key, stored in objects_of_run(found, run):
             click.echo(f"{key}  {size_text(stored.size_bytes)}")
@@ -50,10 +54,10 @@ def ls(run: str | None, store: str | None) -> None:
 def du(store: str | None) -> None:
     """Tell how much the store holds, and how much of it nothing names that is recorded."""
     from ..drawing.words import size_text
-    from ..storekeeping import contents, folder_store
+    from ..storekeeping import contents, kept_store
 
     root = _root()
-    found = contents(folder_store(store, root), root)
+    found = contents(kept_store(store, root), root)
     by_runs = {key for run in found.runs for key in run.objects}
     rows = (
         ("objects", set(found.objects)),
@@ -80,13 +84,14 @@ def gc(keep_days: float, dry_run: bool, store: str | None) -> None:
     """Remove old runs recorded here, and the objects that nothing else names.
 
     What a kept run names stays, and so do results of earlier runs that are as young as kept runs, installed
-    packages, and whatever is younger than a day. Safe while runs go on.
+    packages, and whatever is younger than a day. Safe while runs go on. Of a store that is not the project's own, such
+    as a bucket, nothing goes that was written, or taken from an earlier run, in the last N days: others use it too.
     """
     from ..drawing.words import size_text
-    from ..storekeeping import collect, folder_store, garbage
+    from ..storekeeping import collect, garbage, kept_store
 
     root = _root()
-    opened = folder_store(store, root)
+    opened = kept_store(store, root)
     found = garbage(opened, root, keep_days)
     if not dry_run:
         collect(opened, root, found)

@@ -176,7 +176,7 @@ def test_a_full_store_costs_one_note_and_no_value(tmp_path: Path) -> None:
 
 
 class DeniedStore(MemoryStore):
-    def exists(self, key: str) -> bool:
+    def exists(self, key: str, *, renew: bool = False) -> bool:
         raise StoreDenied("wrong credentials")
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
 import time
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from command_line import Project, says
+from servers import S3Endpoint
 
 from grandpa_kfp.engine.record import list_runs
 from grandpa_kfp.storekeeping import DAY_S, Garbage, collect, contents, garbage
+from grandpa_kfp_runtime.stores import open_store, s3_keeping
+from grandpa_kfp_runtime.stores.base import key_of, object_path
 from grandpa_kfp_runtime.stores.file import FileStore
+from grandpa_kfp_runtime.stores.s3 import S3Store
 from grandpa_kfp_runtime.values.handles import to_handle, write_handles
 
 FLOW = """
@@ -178,8 +184,130 @@ def test_the_command_line(kept: Kept) -> None:
     assert kept.objects == set()
 
 
-def test_a_shared_store_is_left_alone(kept: Kept, tmp_path: Path) -> None:
-    """Runs of others in it are not known here."""
-    says(kept.project.grandpa("store", "gc", "--store", "memory:"), 1, "is no folder", "lifecycle rules")
+def test_a_store_that_keeps_nothing_has_nothing_to_remove(kept: Kept) -> None:
+    """And asking what there is makes no folder."""
+    says(kept.project.grandpa("store", "gc", "--store", "memory:"), 1, "keeps nothing")
     assert kept.project.grandpa("store", "du").out.split()[1] == "0"
     assert not (kept.root / ".grandpa").exists()
+
+
+# --- buckets -------------------------------------------------------------------------------------------
+
+
+class Bucket:
+    """A project that keeps its values in a bucket, whose objects cannot be made old: the clock is put forward."""
+
+    def __init__(self, project: Project, endpoint: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in endpoint.env.items():
+            monkeypatch.setenv(name, value)
+        self.project = project
+        self.root = project.folder
+        self.uri = endpoint.uri(endpoint.new_bucket())
+        opened = open_store(self.uri)
+        assert isinstance(opened, S3Store)
+        self.store = opened
+        project.flow(FLOW)
+
+    def run(self, n: int) -> None:
+        ended = self.project.grandpa("run", "flow.py", "-p", f"n={n}", "--store", self.uri)
+        assert ended.code == 0, ended.err
+
+    def gc(self, days_from_now: float) -> Garbage:
+        now = time.time() + days_from_now * DAY_S
+        found = garbage(self.store, self.root, 30, now)
+        collect(self.store, self.root, found, now)
+        return found
+
+    @property
+    def objects(self) -> set[str]:
+        return {key for key, _, _ in self.store.objects()}
+
+
+@pytest.fixture
+def bucket(project: Project, s3_endpoints: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    return Bucket(project, s3_endpoints, monkeypatch)
+
+
+def test_in_a_bucket_what_nobody_needs_goes_when_it_is_old(bucket: Bucket) -> None:
+    """What a kept run names stays, also what stored lists name; records of old runs go with their objects."""
+    bucket.run(1)
+    shutil.rmtree(bucket.root / ".grandpa")  # of another machine, whose runs are not known here
+    item = to_handle([0.5] * 1000, bucket.store)
+    listed = write_handles([item], bucket.store)
+    package = bucket.store.write(b"a package")
+    lost = bucket.store.write(b"nobody's")
+    bucket.store.put_record("packages/abc.json", {"object": package, "list": listed})
+    before = bucket.objects
+    assert bucket.gc(29).objects == ()
+    assert bucket.objects == before
+    found = bucket.gc(31)
+    assert lost in found.objects
+    assert len(found.records) == 2
+    assert bucket.objects == {item[1:], listed[1:], package}
+    assert bucket.store.list_records() == ["packages/abc.json"]
+    bucket.run(1)
+    assert bucket.gc(31).runs != ()
+
+
+def test_the_command_line_on_a_bucket(bucket: Bucket) -> None:
+    """`ls`, `du`, `gc`; nothing in it is old."""
+    bucket.run(1)
+    grandpa = bucket.project.grandpa
+    assert grandpa("store", "ls", "--store", bucket.uri).out.split()[2:4] == ["2", "objects"]
+    assert grandpa("store", "du", "--store", bucket.uri).out.split()[1] == "2"
+    bucket.store.write(b"nobody's")
+    before = bucket.objects
+    for options in (("--dry-run",), ()):
+        ended = grandpa("store", "gc", "--keep-days", "1", "--store", bucket.uri, *options)
+        assert ended.out.endswith("0 runs, 0 records, 0 objects (0 B)\n"), ended.err
+    assert bucket.objects == before
+    says(grandpa("store", "du", "--store", bucket.uri.replace("/grandpa", "-none/grandpa")), 1, "bucket")
+
+
+def test_who_writes_what_is_there_keeps_it(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does a run that takes it from an earlier one: between the look and the removal it has become young."""
+    monkeypatch.setattr(s3_keeping, "TOUCH_AFTER_S", 1.0)
+    keys = [bucket.store.write(b"%d" % number) for number in range(3)]
+    before = {key: at for key, _, at in bucket.store.objects()}
+    while time.time() - max(before.values()) < 2.0:
+        time.sleep(0.1)
+    bucket.store.write(b"0")
+    assert bucket.store.exists(keys[1], renew=True)
+    assert bucket.store.exists(keys[2])
+    after = {key: at for key, _, at in bucket.store.objects()}
+    assert [after[key] > before[key] for key in keys] == [True, True, False]
+    for key in keys:
+        bucket.store.remove(key, older_than=max(before.values()) + 0.5)
+    assert bucket.objects == set(keys[:2])
+    assert bytes(bucket.store.read(keys[0])) == b"0"
+
+
+def test_pages_of_a_bucket_are_all_read(moto_server: S3Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server lists a thousand names at a time, and so are they asked for."""
+    for name, value in moto_server.env.items():
+        monkeypatch.setenv(name, value)
+    bucket, client = moto_server.new_bucket(), moto_server.client()
+    keys = {key_of(b"%d" % number) for number in range(1_003)}
+
+    def put(key: str) -> None:
+        client.put_object(
+            bucket_name=bucket, object_name=f"grandpa/{object_path(key)}", data=io.BytesIO(b"x"), length=1
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, keys))
+    store = open_store(moto_server.uri(bucket))
+    assert isinstance(store, S3Store)
+    assert {key for key, _, _ in store.objects()} == keys
+    monkeypatch.setattr(s3_keeping, "_PAGE", 250)
+    assert {key for key, _, _ in store.objects()} == keys
+
+
+def test_a_result_whose_object_left_the_bucket_is_made_again(bucket: Bucket) -> None:
+    """A cached result counts only while its objects are there."""
+    bucket.run(1)
+    run = bucket.project.grandpa("run", "flow.py", "--store", bucket.uri)
+    assert "(2 cached, 0 ran)" in run.err
+    for key in bucket.objects:
+        bucket.store.remove(key, older_than=time.time() + DAY_S)
+    assert "cached" not in bucket.project.grandpa("run", "flow.py", "--store", bucket.uri).err

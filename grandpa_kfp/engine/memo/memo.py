@@ -204,7 +204,7 @@ class Memo:
         if not is_fresh(self._table.calls[task], result, time.time()):
             return False
         try:
-            return is_there(self._store, result)
+            return is_there(self._store, result, renew=True)
         except StoreError as error:
             self._give_up(error)
             return False

@@ -128,6 +128,9 @@ def objects_of(handles: Mapping[str, str]) -> list[str]:
     return [handle[1:] for handle in handles.values() if handle.startswith("@") and ":" not in handle]
 
 
-def is_there(store: Store, result: Result) -> bool:
-    """Whether the objects of a result still exist. Raises StoreError where the store cannot tell."""
-    return all(store.exists(key) for key in objects_of(result.outputs))
+def is_there(store: Store, result: Result, *, renew: bool = False) -> bool:
+    """Whether the objects of a result still exist; renew: they are going to be needed.
+
+    Raises StoreError where the store cannot tell.
+    """
+    return all(store.exists(key, renew=renew) for key in objects_of(result.outputs))

@@ -44,8 +44,11 @@ class Store(Protocol):
         """
         ...
 
-    def exists(self, key: str) -> bool:
-        """Whether the object is there; its content is not looked at."""
+    def exists(self, key: str, *, renew: bool = False) -> bool:
+        """Whether the object is there; its content is not looked at.
+
+        renew: who asks is going to need it: it counts as written now, so that nobody collects it meanwhile.
+        """
         ...
 
     def uri(self, key: str) -> str:

@@ -43,6 +43,8 @@ MAP_FROM_BYTES = 64 * 1024
 _TOUCH_AFTER_S = 6 * 3600.0
 """Well below the day for which nothing is collected."""
 
+_HEADER_BYTES = 4096
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -86,10 +88,10 @@ class FileStore:
                 self._place(path, parts)
         return key
 
-    def exists(self, key: str) -> bool:
+    def exists(self, key: str, *, renew: bool = False) -> bool:
         path = self._path(object_path(key))
         with self._errors(path):
-            return _size(path) is not None
+            return _size(path, touch=renew) is not None
 
     def uri(self, key: str) -> str:
         return (self.root / object_path(key)).as_uri()
@@ -133,6 +135,22 @@ class FileStore:
                         with suppress(FileNotFoundError):
                             found = entry.stat()
                             yield key, found.st_size, found.st_mtime
+
+    def records(self) -> Iterator[tuple[str, float]]:
+        """Every record: its path, and seconds since the epoch when it was last written."""
+        for path in self.list_records():
+            with suppress(FileNotFoundError):
+                yield path, os.stat(self._path(path)).st_mtime
+
+    def beginning(self, key: str) -> Buffer:
+        """The object's first bytes, unchecked; none where it is gone."""
+        path = self._path(object_path(key))
+        with self._errors(path):
+            try:
+                with open(path, "rb") as file:
+                    return file.read(_HEADER_BYTES)
+            except FileNotFoundError:
+                return b""
 
     def remove(self, key: str, *, older_than: float) -> None:
         """Removes an object, unless it is gone, or was written since `older_than` (seconds since the epoch)."""
@@ -235,7 +253,7 @@ def _size(path: str, *, touch: bool = False) -> int | None:
     try:
         found = os.stat(path)
         if touch and time.time() - found.st_mtime > _TOUCH_AFTER_S:
-            with suppress(PermissionError):
+            with suppress(OSError):  # no right to, or a disk for reading alone
                 os.utime(path)
         return found.st_size
     except FileNotFoundError:

@@ -35,7 +35,7 @@ class MemoryStore:
             self._objects[key] = b"".join(parts)
         return key
 
-    def exists(self, key: str) -> bool:
+    def exists(self, key: str, *, renew: bool = False) -> bool:
         object_path(key)
         return key in self._objects
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from hashlib import sha256
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -20,7 +22,7 @@ from ..contract import ENV_ACCESS_KEY, ENV_SECRET_KEY, ENV_STORE_PATIENCE_S
 from ..errors import ObjectCorrupt, StoreError
 from ..typespec import Json
 from ..values.frames import Buffer
-from . import s3_download, s3_upload
+from . import s3_download, s3_keeping, s3_upload
 from .base import OBJECTS, TEMPORARY, Data, buffers_of, damaged, gone, object_path, record_path
 from .keys import digest_of, spelled
 from .s3_bucket import Bucket, open_bucket
@@ -101,19 +103,27 @@ class S3Store:
         key = spelled(digest)
         name = self._base + object_path(key)
         with self._errors():
-            there = self._bucket.size(name)
-            if there != sum(map(len, parts)):
+            there = self._bucket.stat(name)
+            if there is None or there[0] != sum(map(len, parts)):
                 kind = "application/octet-stream"
                 s3_upload.put(self._bucket, name, parts, digest.hex(), kind=kind, only_if_absent=there is None)
+            else:
+                self._renew(name, there[1])
         return key
 
-    def exists(self, key: str) -> bool:
-        path = object_path(key)
+    def exists(self, key: str, *, renew: bool = False) -> bool:
+        name = self._base + object_path(key)
         with self._errors():
-            if self._bucket.size(self._base + path) is not None:
-                return True
-            self._bucket.check_exists()
-            return False
+            there = self._bucket.stat(name)
+            if there is None:
+                self._bucket.check_exists()
+            elif renew:
+                self._renew(name, there[1])
+            return there is not None
+
+    def _renew(self, name: str, at: float) -> None:
+        if time.time() - at > s3_keeping.TOUCH_AFTER_S:
+            s3_keeping.touch(self._bucket, name)
 
     def uri(self, key: str) -> str:
         return f"s3://{self._bucket.name}/{self._base}{object_path(key)}"
@@ -152,6 +162,37 @@ class S3Store:
                     yield path
             elif path.rstrip("/") not in (OBJECTS, TEMPORARY):
                 yield from self._names(path)
+
+    def objects(self) -> Iterator[tuple[str, int, float]]:
+        """Every object: key, size in bytes, seconds since the epoch when it was last written."""
+        with self._errors():
+            yield from s3_keeping.objects(self._bucket, self._base)
+
+    def records(self) -> Iterator[tuple[str, float]]:
+        """Every record: its path, and when it was last written."""
+        with self._errors():
+            yield from s3_keeping.records(self._bucket, self._base)
+
+    def beginning(self, key: str) -> Buffer:
+        """The object's first bytes, unchecked; none where it is gone."""
+        with self._errors():
+            return s3_keeping.beginning(self._bucket, self._base + object_path(key))
+
+    def remove(self, key: str, *, older_than: float) -> None:
+        """Removes an object, unless it is gone, or was written since `older_than` (seconds since the epoch)."""
+        with self._errors():
+            s3_keeping.remove(self._bucket, self._base + object_path(key), older_than)
+
+    def remove_record(self, path: str) -> None:
+        """Removes a record."""
+        name = self._base + record_path(path)
+        with self._errors():
+            self._bucket.call(
+                partial(self._bucket.client.remove_object, bucket_name=self._bucket.name, object_name=name)
+            )
+
+    def remove_left_over(self, *, older_than: float) -> None:
+        """Nothing: what was not written to its end is the server's, which has rules of its own for it."""
 
     def _errors(self) -> AbstractContextManager[None]:
         return explained(self._bucket.where)

@@ -60,13 +60,18 @@ class Bucket:
 
     def size(self, name: str) -> int | None:
         """The object's bytes, None where it is not."""
+        found = self.stat(name)
+        return None if found is None else found[0]
+
+    def stat(self, name: str) -> tuple[int, float] | None:
+        """The object's bytes, and seconds since the epoch when it was written; None where it is not."""
         try:
             found = self.call(partial(self.client.stat_object, bucket_name=self.name, object_name=name))
         except Exception as error:
             if code_of(error) in MISSING:
                 return None
             raise
-        return found.size
+        return int(found.size or 0), found.last_modified.timestamp() if found.last_modified else 0.0
 
     def check_exists(self) -> None:
         """Raises StoreError where the bucket is not there: looking at an object in it does not tell."""
