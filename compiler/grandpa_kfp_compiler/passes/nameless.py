@@ -75,6 +75,7 @@ def _nameless(graph: Graph) -> Graph:
         name="",
         description="",
         where="",
+        components=(),
         instances=tuple(map(kept, graph.instances)),
         operations=tuple(map(renamed, graph.operations)),
         outputs=tuple((name, changed(value, change)) for name, value in graph.outputs),
@@ -82,5 +83,12 @@ def _nameless(graph: Graph) -> Graph:
 
 
 def _counted(options: Options) -> Options:
-    """Those that are part of a task's own cache key; that one is not cached is part of the step's."""
-    return Options(version=options.version, env=options.env, packages=options.packages, image=options.image)
+    """Those that are part of a task's own cache key, or of the graph's meaning; the step is not cached where one of its
+    tasks is not."""
+    return Options(
+        version=options.version,
+        env=options.env,
+        packages=options.packages,
+        image=options.image,
+        always=options.always,
+    )
