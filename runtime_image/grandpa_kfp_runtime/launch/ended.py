@@ -36,7 +36,7 @@ def tell_how_ended(
 def _pipeline(uris: Sequence[str], run_id: str) -> str:
     """The part of an output's URI, `.../<pipeline>/<run id>/<task>/...`, that stands before the run's."""
     for uri in uris:
-        before, found, _ = uri.partition(f"/{run_id}/")
+        before, found, _ = uri.rpartition(f"/{run_id}/")  # the run's folder here bears its id too
         if found:
             return before.rpartition("/")[2]
     return ""
