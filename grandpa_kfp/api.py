@@ -134,12 +134,15 @@ def compile(
     params: Mapping[str, Any] | None = None,
     root: str | Path | None = None,
     include: Sequence[str] = (),
+    force: Sequence[str] = (),
+    cache: bool = True,
     **options: Any,
 ) -> Compiled:
     """Writes a workflow (or component, node, or Graph) as one Kubeflow Pipelines YAML, ready to upload.
 
     path: the file, whole or not at all; None writes none. params: values of `Static` parameters, and
-    defaults of others. root, include: as of `pack`. options: those of `CompileOptions` (`code`, `image`,
+    defaults of others. root, include: as of `pack`. force: tasks that Kubeflow shall not take from its cache, by
+    task, node or pattern; cache: False for all of them. options: those of `CompileOptions` (`code`, `image`,
     `store`, `secret`, `epoch`, `bootstrap`, `pull_policy`, `name`, `print_after`).
 
     Returns the `Compiled`: `.text`, `.notes`, `.code` (how the code travels), `.tasks`. The same source gives
@@ -159,14 +162,14 @@ def compile(
     from grandpa_kfp_compiler.kfp import CompileOptions, compile_graph
 
     from .compiling import packed, upload_code, write_whole
+    from .forcing import with_forced
     from .loading import refuse_while_loading
 
     refuse_while_loading("compile")
     chosen = CompileOptions.of(options)
     graph = packed(workflow, params, root=Path(root) if root is not None else None, include=include)
+    graph = with_forced(graph, force, cache=cache)
     compiled = upload_code(compile_graph(graph, chosen), chosen)
-    if getattr(workflow, "on_failure", None) is not None:
-        compiled = replace(compiled, notes=(*compiled.notes, f"{workflow.name}: Kubeflow does not call its on_failure"))
     if path is not None:
         write_whole(Path(path), compiled.text)
     return compiled

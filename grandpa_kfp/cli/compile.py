@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .completing import forced_nodes
 from .configured import COMPILE_KEYS, profile_option
 from .parameters import parameter_options
 from .sources import WorkflowCommand, file_argument
@@ -44,6 +45,14 @@ Examples:
 @click.option(
     "--epoch", type=click.IntRange(min=0), metavar="N", help="Raise it to make KFP forget what it has cached."
 )
+@click.option(
+    "--force",
+    metavar="NODE",
+    multiple=True,
+    shell_complete=forced_nodes,
+    help="KFP shall run this node, or task, in any case; patterns too.",
+)
+@click.option("--no-cache", is_flag=True, help="KFP shall run every task, whatever it has in its cache.")
 @click.option("--name", metavar="NAME", help="The pipeline's name; by default the workflow's.")
 @click.option("--python", metavar="X.Y", help="The Python of the default image; by default the one at work here.")
 @click.option("--pull-policy", metavar="WHEN", help="Always, IfNotPresent or Never.")
@@ -85,7 +94,13 @@ def command(
         params = given_parameters(known, pairs, params_file, place_of(workflow), configured)
         path = None if output == "-" else Path(output or f"{source.stem}.yaml")
         compiled = compile_workflow(
-            workflow, path, params=params, print_after=print_after, **settings.given(*COMPILE_KEYS)
+            workflow,
+            path,
+            params=params,
+            print_after=print_after,
+            force=options["force"],
+            cache=not options["no_cache"],
+            **settings.given(*COMPILE_KEYS),
         )
     if path is None:
         click.echo(compiled.text, nl=False)

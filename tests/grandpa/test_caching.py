@@ -16,6 +16,7 @@ from servers import S3Endpoint
 
 import grandpa_kfp
 from grandpa_kfp import Node, Workflow, log_metric, sync
+from grandpa_kfp.engine.kfp_reading import read_pipeline
 from grandpa_kfp.engine.memo.results import folder_of
 from grandpa_kfp.planning import plan
 from grandpa_kfp_runtime.errors import ParameterError, TaskError
@@ -584,3 +585,17 @@ def test_a_deploy_turns_the_cache_of_forced_tasks_off(flow: Flow) -> None:
     with pytest.raises(ParameterError, match="did you mean count"):
         with_forced(graph, ["coun"])
     says(flow.project.grandpa("deploy", "flow.py", "--force", "coun", "--host", "http://127.0.0.1:1"), 1, "count")
+
+
+def test_a_compiled_yaml_says_what_kubeflow_may_not_take_from_its_cache(flow: Flow) -> None:
+    """A node by name, or all; the same bytes each time."""
+
+    def cached(*options: str) -> list[bool]:
+        texts = [flow.project.grandpa("compile", "flow.py", "-o", "-", *options).out for _ in range(2)]
+        assert texts[0] == texts[1]
+        return [task.cache for task in read_pipeline(texts[0]).dag.tasks]
+
+    assert cached() == [True] * 3
+    assert sorted(cached("--force", "count")) == [False, True, True]
+    assert cached("--no-cache") == [False] * 3
+    says(flow.project.grandpa("compile", "flow.py", "--force", "coun"), 1, "did you mean count")
