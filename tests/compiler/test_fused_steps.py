@@ -19,7 +19,6 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 from kfp_graphs import ADD, STATS, TOTAL, call, compiled, documents, graph, listed, parameter
 from kfp_rules import broken_rules
 
-from grandpa_kfp import sync
 from grandpa_kfp_compiler.graph import (
     HANDLE,
     RESULT,
@@ -43,7 +42,7 @@ from grandpa_kfp_compiler.passes.fused_steps import fused_steps
 from grandpa_kfp_compiler.printer import format_graph
 from grandpa_kfp_runtime.code.payload import write_zip
 from grandpa_kfp_runtime.contract import FUSED, fused_member
-from grandpa_kfp_runtime.errors import CompileError, GraphError
+from grandpa_kfp_runtime.errors import CompileError
 
 GOLDEN = Path(__file__).parent / "cases" / "fused.yaml"
 ZIP = write_zip({"calc.py": b"def add(a, b): return a + b\n"})
@@ -222,14 +221,10 @@ def test_steps_in_branches_and_groups_are_steps_too() -> None:
     assert found.body.outputs == (("out", TaskOutput("part")),)
 
 
-def test_what_cannot_be_fused_is_told() -> None:
-    """Containers of other images, and objects that several of the step's tasks would share."""
+def test_a_container_of_another_image_cannot_be_fused() -> None:
     container = ContainerNode("container:x", "x", "busybox")
     with pytest.raises(CompileError, match=r"x \(calc.py:9\): it is a container of its own"):
         fused_steps(steps(body(Call("x", container, where="calc.py:9"), out=TaskOutput("x", "y"))))
-    lock = Constant(sync.Lock())
-    with pytest.raises(GraphError, match=r"one \(calc.py:9\): .* goes to two \(calc.py:9\) too"):
-        fused_steps(steps(body(call("one", TOTAL, lock), call("two", TOTAL, lock))))
 
 
 def test_a_graph_without_fused_groups_stays_what_it_is() -> None:
