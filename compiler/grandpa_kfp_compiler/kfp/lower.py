@@ -137,7 +137,7 @@ class _Lowering:
             return self._container(operation, operation.node, room)
         call = operation
         try:
-            with describing(place_of(call)):
+            with describing(place_of(call), rounds=place_of(call) if call.node == SPREAD else ""):
                 bound = bind(call, room.instances, room.parameters, encode=True, containers=room.containers)
         except CodecError as error:
             raise CompileError(str(error)) from error
@@ -297,7 +297,8 @@ class _Lowering:
         """A DAG that runs once for each handle in a LIST."""
         inside = _Inside(loop.body.parameters)
         items = inside.add("items", "LIST")
-        key = self._add_dag(loop.id, lambda key: replace(self._body(loop.body, inside, key), listed=True))
+        with describing(rounds=place_of(loop)):
+            key = self._add_dag(loop.id, lambda key: replace(self._body(loop.body, inside, key), listed=True))
         task = self._nested(key, loop, inside, room, ((items, loop.items),))
         count = rounds_of(loop, room.graph)
         at_once = loop.parallelism or (PARALLELISM if count is None or count > PARALLELISM else None)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 from grandpa_kfp_runtime.code.payload import with_members
@@ -30,7 +31,9 @@ from ..graph import (
     Filled,
     Graph,
     Group,
+    Instance,
     InstanceValue,
+    Loop,
     NodeParameter,
     Operation,
     Options,
@@ -83,7 +86,8 @@ def _with_steps(graph: Graph, files: dict[str, bytes]) -> Graph:
         elif isinstance(item, Call):
             operations.append(item)
         else:
-            operations.append(with_bodies(item, [_with_steps(body, files) for body in bodies_of(item)]))
+            with describing(rounds=place_of(item)) if isinstance(item, Loop) else nullcontext():
+                operations.append(with_bodies(item, [_with_steps(body, files) for body in bodies_of(item)]))
     graph = replace(graph, operations=tuple(operations))
     if not renamed:
         return graph
@@ -107,8 +111,10 @@ def _changed_graph(graph: Graph, change: Change) -> Graph:
 
 def _step(group: Group, files: dict[str, bytes]) -> tuple[Call, dict[str, str]]:
     """The call that stands for the group, and the new names of its outputs."""
-    _check(group)
+    shares = _check(group)
     body, args = _Moving(group).moved()
+    if shares:  # what the engine takes from an attempt before would lack what its tasks did to the objects
+        body = _uncached(body)
     names = _output_names(body)
     body = replace(body, outputs=tuple([(names[name], value) for name, value in body.outputs]), code=None)
     fingerprint = _add(group, body, files)
@@ -130,22 +136,35 @@ def _step(group: Group, files: dict[str, bytes]) -> tuple[Call, dict[str, str]]:
     return call, names
 
 
-def _check(group: Group) -> None:
+def _check(group: Group) -> bool:
+    """Whether tasks of the group have shared objects. Raises GraphError for one that tasks outside of it have too."""
     for call in group.body.calls():
         if not isinstance(call.node, PythonNode):
             raise CompileError(
                 f"{place_of(call)}: it is a container of its own, so it cannot be fused into the step {group.id}"
             )
-    with describing() as described:
+    with describing(container=group.id) as described:
         for item in _readers(group.body):
             with describing(place_of(item)):
                 for value in values_of(item):
                     _note_shared(value)
     if faults := described.faults():
         raise GraphError(faults)
+    return described.within(group.id)
 
 
-def _readers(body: Graph) -> Iterator[Operation]:
+def _uncached(body: Graph) -> Graph:
+    operations = [
+        replace(item, options=replace(item.options, cache=False))
+        if isinstance(item, Call)
+        else with_bodies(item, [_uncached(inner) for inner in bodies_of(item)])
+        for item in body.operations
+    ]
+    return replace(body, operations=tuple(operations))
+
+
+def _readers(body: Graph) -> Iterator[Operation | Instance]:
+    yield from body.instances
     for item in body.operations:
         yield item
         for inner in bodies_of(item):
@@ -153,7 +172,7 @@ def _readers(body: Graph) -> Iterator[Operation]:
 
 
 def _note_shared(value: Value) -> None:
-    """Has what several tasks share noted: the graph file gives each of them one of its own."""
+    """Has what several tasks share noted: within the step it is one object, of which others know nothing."""
     constants = [value.skeleton, *leaves(value)] if isinstance(value, Filled) else [value]
     for constant in constants:
         if isinstance(constant, Constant) and constant.handle is None and type(constant.value) not in _ATOMS:
@@ -169,11 +188,13 @@ def _add(group: Group, body: Graph, files: dict[str, bytes]) -> str:
     Two bodies that differ only in what counts for no result, in retries perhaps, are two files all the same.
     """
     try:
-        text = dumps(body, compact=True).encode("utf-8", "surrogatepass")
-        fingerprint = print_of(nameless(body))
+        with describing(together=True):
+            text = dumps(body, compact=True).encode("utf-8", "surrogatepass")
+            fingerprint = print_of(nameless(body))
         known = files.setdefault(fingerprint, text)
         if known != text and dumps(_placeless(known), compact=True) != dumps(_placeless(text), compact=True):
-            fingerprint = print_of(body)
+            with describing(together=True):
+                fingerprint = print_of(body)
             files[fingerprint] = text
     except CodecError as error:
         raise CompileError(str(error)) from error
