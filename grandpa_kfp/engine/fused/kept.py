@@ -11,19 +11,20 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING
 
 from grandpa_kfp_compiler.graph import Constant, Graph, TaskOutput, inputs_of
 from grandpa_kfp_runtime.contract import FUSED
 from grandpa_kfp_runtime.errors import CodecError, StoreError
 from grandpa_kfp_runtime.launch.step import Room
 
-from ..memo.code import GraphCode
-from ..memo.identity import Identities, Identity
-from ..memo.memo import is_fresh
 from ..memo.results import Batch, Result, folder_of, is_there, read_batches
 from ..plan import Key, Plan
 from .tasks import StepTasks
 from .values import StepValues
+
+if TYPE_CHECKING:
+    from ..memo.identity import Identity
 
 _GONE = ""
 """The handle of an output that was not kept, since all that read it were done too."""
@@ -36,7 +37,7 @@ class Kept:
         self._room = room
         self._graph = graph
         self._plan = plan
-        self._identities = Identities(GraphCode(graph), parameters)
+        self._parameters = parameters
         self._node = f"{FUSED}{room.task}"
         self._order = tuple(TopologicalSorter(dict(enumerate(plan.waits_for))).static_order())
         self._found: dict[int, Result] = {}
@@ -82,6 +83,8 @@ class Kept:
 
     def _standing(self, known: Mapping[str, Result]) -> dict[int, Result]:
         """Of the results those that stand: what others still need of them is there."""
+        from ..memo.memo import is_fresh
+
         keys, now = self._identities_of_all(), time.time()
         readers: dict[Key, set[int]] = {}
         for task, bound in enumerate(self._plan.bounds):
@@ -107,6 +110,10 @@ class Kept:
     def _identities_of_all(self) -> list[Identity | None]:
         """The identity of each task, None for one that always runs, or comes after such a one."""
         if self._keys is None:
+            from ..memo.code import GraphCode
+            from ..memo.identity import Identities
+
+            identities = Identities(GraphCode(self._graph), self._parameters)
             keys: list[Identity | None] = [None] * len(self._plan.calls)
             number = {call.id: task for task, call in enumerate(self._plan.calls)}
 
@@ -115,7 +122,7 @@ class Kept:
                 return None if made is None else f"{made.key}/{output}"
 
             for task in self._order:
-                found = self._identities.of(self._plan.calls[task], self._plan.bounds[task], handle)
+                found = identities.of(self._plan.calls[task], self._plan.bounds[task], handle)
                 keys[task] = None if isinstance(found, str) else found
             self._keys = keys
         return self._keys
