@@ -6,7 +6,6 @@ Everything is imported when it is used, so that `import grandpa_kfp` stays light
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,7 +142,7 @@ def compile(
     path: the file, whole or not at all; None writes none. params: values of `Static` parameters, and
     defaults of others. root, include: as of `pack`. force: tasks that Kubeflow shall not take from its cache, by
     task, node or pattern; cache: False for all of them. options: those of `CompileOptions` (`code`, `image`,
-    `store`, `secret`, `epoch`, `bootstrap`, `pull_policy`, `name`, `print_after`).
+    `store`, `secret`, `epoch`, `bootstrap`, `pull_policy`, `name`, `outputs`, `print_after`).
 
     Returns the `Compiled`: `.text`, `.notes`, `.code` (how the code travels), `.tasks`. The same source gives
     the same text, on any machine. Raises TraceError, GraphError, PayloadError, and CompileError for what

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 def packed(
     workflow: Any, params: Mapping[str, Any] | None = None, *, root: Path | None = None, include: Sequence[str] = ()
 ) -> Graph:
-    """The workflow's graph with its code; a graph that has its code already, as it is."""
+    """The workflow's graph with its code, its handler of failures a task in it; a graph that has its code, as it is."""
     from grandpa_kfp_compiler.graph import Graph
 
     from .packing import pack
 
     if isinstance(workflow, Graph):
         return workflow if workflow.code is not None else pack(workflow, root=root, include=include)
-    from .authoring.tracing import trace
+    from .authoring.workflows import as_workflow
 
-    return pack(trace(workflow, params or {}), root=root, include=include)
+    return pack(as_workflow(workflow).trace(params or {}, handled=True), root=root, include=include)
 
 
 def upload_code(compiled: Compiled, options: CompileOptions) -> Compiled:

@@ -118,14 +118,19 @@ class _Open:
             spec = self.parent.parameters[value.name].type
         name = self._names.get(key)
         if name is None:
-            name, count = base, 1
-            while name in self.arguments or name == ITEM:
+            name, count = self.preferred(key, base), 1
+            base = name
+            while name in self.arguments or (name == ITEM and not isinstance(self, OpenGroup)):
                 count += 1
                 name = f"{base}-{count}"
             self._names[key] = name
             self.arguments[name] = whole
         block.parameters.setdefault(name, Parameter(name, spec))
         return ParameterValue(name, value.path)
+
+    def preferred(self, key: tuple[str, ...], base: str) -> str:
+        """The name of the parameter for a value of the block around it."""
+        return base
 
     def wait_for(self, task: str) -> None:
         """It begins after the task, which stands in the block around it."""
@@ -196,12 +201,23 @@ class OpenGroup(_Open):
     The group begins when all that it takes from outside is there, and without that the handler does not run either.
     """
 
-    __slots__ = ("block", "handler")
+    __slots__ = ("_called", "block", "handler")
 
     def __init__(self, id_: str, parent: Block, after: tuple[str, ...], where: str, name: str) -> None:
         super().__init__(id_, parent, after, where)
         self.block = Block(self, name, where)
         self.handler = ""
+        self._called: dict[tuple[str, ...], str] = {}
+
+    def call(self, value: Value, name: str) -> None:
+        """What a value of the block around it is called inside."""
+        if isinstance(value, TaskOutput):
+            self._called.setdefault((value.task, value.output), name)
+        elif isinstance(value, ParameterValue):
+            self._called.setdefault((value.name,), name)
+
+    def preferred(self, key: tuple[str, ...], base: str) -> str:
+        return self._called.get(key, base)
 
     def output(self, value: Value) -> Value:
         """What stands for a value of it in the block around it."""

@@ -13,11 +13,14 @@ from grandpa_kfp_compiler.graph import Call, TaskOutput, inputs_of
 from grandpa_kfp_runtime.errors import TraceError
 from grandpa_kfp_runtime.values.summaries import summary
 
+from .blocks import OpenGroup
 from .classes import Instance
 from .control_flow import tracer_of
 from .nodes import FunctionNode
+from .outcomes import Ended
 from .refs import Ref, describe
-from .where import here
+from .tracing import Tracer
+from .where import here, told_as
 
 P = ParamSpec("P")
 GUARDED = "guarded"
@@ -58,6 +61,29 @@ def on_exit(handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Iterator[
     with tracer.inside(group.block):
         yield
     called(*args, **kwargs)
+    _behind(tracer, group)
+
+
+ON_FAILURE = (Ended(only_failed=True),)
+"""The argument of a handler that is called where something has failed, with a FailureInfo."""
+
+
+@contextmanager
+def guarded(handler: Any, where: str, *args: Any) -> Iterator[None]:
+    """As a block of `on_exit`, of a whole workflow. where: of the workflow."""
+    tracer = tracer_of("on_exit")
+    with told_as(where):
+        called = handler_of(handler, f"{where}: on_exit")
+        group = tracer.open_group(GUARDED)
+    with tracer.inside(group.block):
+        yield
+    with told_as(where):
+        called(*args)
+    _behind(tracer, group)
+
+
+def _behind(tracer: Tracer, group: OpenGroup) -> None:
+    """The last call is the handler of the group, which begins when all is there that the handler is given."""
     call = tracer.operations[-1]
     assert isinstance(call, Call)
     group.handler = call.id

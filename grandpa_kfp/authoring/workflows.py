@@ -188,6 +188,9 @@ class WorkflowFunction(Generic[P, R]):
                 "until a value says so is a node that returns its own call"
             )
         group = tracer.open_group(self.name)
+        for name, value in values.items():
+            if isinstance(value, Ref):
+                group.call(tracer.ref(value), name)
         tracer.workflows.append(self)
         try:
             with tracer.inside(group.block, self.options):
@@ -199,9 +202,9 @@ class WorkflowFunction(Generic[P, R]):
         """Calls the plain function while it is traced, in a block that `on_exit` guards where there is one."""
         if self.on_exit is None:
             return self.call_body(values)
-        from .exits import on_exit
+        from .exits import guarded
 
-        with on_exit(self.on_exit):
+        with guarded(self.on_exit, self.where):
             return self.call_body(values)
 
     def call_body(self, values: Mapping[str, Any]) -> R:
@@ -213,6 +216,12 @@ class WorkflowFunction(Generic[P, R]):
             if item.kind is not item.POSITIONAL_ONLY
         }
         return typing.cast("Callable[..., R]", self._function)(*args, **named)
+
+    def _handled_body(self, values: Mapping[str, Any]) -> R:
+        from .exits import ON_FAILURE, guarded
+
+        with guarded(self.on_failure, self.where, *ON_FAILURE):
+            return self.guarded_body(values)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name, converted, with defaults. Raises ParameterError for what does not fit."""
@@ -266,8 +275,8 @@ class WorkflowFunction(Generic[P, R]):
 
     # --- tracing ---------------------------------------------------------------------------------
 
-    def trace(self, params: Mapping[str, Any]) -> Graph:
-        """The graph; see `tracing.trace`."""
+    def trace(self, params: Mapping[str, Any], *, handled: bool = False) -> Graph:
+        """The graph; see `tracing.trace`. handled: the handler of a failure is a task in it."""
         given = self.check_params(params)
         tracer = Tracer(self.name, self.options)
         values: dict[str, Any] = {}
@@ -280,7 +289,8 @@ class WorkflowFunction(Generic[P, R]):
                 tracer.block.parameters[item.name] = parameters[-1]
                 values[item.name] = Ref(ParameterOrigin(tracer, tracer.block, item.name, item.annotation, self.where))
         tracer.workflows.append(self)
-        outputs = tracer.run(lambda: tracer.outputs(self.guarded_body(values), self.where))
+        body = self._handled_body if handled and self.on_failure is not None else self.guarded_body
+        outputs = tracer.run(lambda: tracer.outputs(body(values), self.where))
         tracer.check()
         graph = Graph(
             self.name,

@@ -373,7 +373,7 @@ BREAKS: list[tuple[str, Callable[[Any], object], str]] = [
      "var_positional, keyword_only, var_keyword"),
     ("value", lambda data: data["graph"]["operations"][0]["args"].__setitem__(2, {"jsn": 1}),
      'graph.operations[0].args[2]: must have one of the fields "json", "handle", "task", "parameter", "instance", '
-     '"skeleton"'),
+     '"outcome", "skeleton"'),
     ("two", lambda data: data["graph"]["operations"][0]["args"].__setitem__(2, {"task": "x", "json": 1}),
      'graph.operations[0].args[2]: the field "json" is not known'),
     ("handle", lambda data: data["graph"]["operations"][0]["args"].__setitem__(2, {"handle": "@abc"}),

@@ -133,15 +133,15 @@ def test_a_handler_must_be_a_node_of_one_argument() -> None:
         Workflow(on_failure=two)
 
 
-def test_compiling_tells_that_kubeflow_does_not_call_the_handler() -> None:
-    """A note: nothing is left out in silence."""
+def test_the_handler_is_compiled_as_an_exit_handler() -> None:
+    """Kubeflow has nothing that runs after failures alone: it begins in any case, and then looks."""
     from grandpa_kfp import compile
 
     @Workflow(on_failure=broken_handler)
     def flow():
         return double(1)
 
-    assert "flow: Kubeflow does not call its on_failure" in compile(flow).notes
+    assert "ALL_UPSTREAM_TASKS_COMPLETED" in compile(flow).text
 
 
 # --- keep_going ----------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ stands for a node, an interface and options that change its container, and is sh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +19,7 @@ from grandpa_kfp_runtime.parameters import kfp_type
 from grandpa_kfp_runtime.values.sharing import describing
 
 from ..bind import Bound, bind
-from ..constants import default_json, plain_value
+from ..constants import default_json
 from ..containers import arguments_of, is_parameter
 from ..graph import (
     HANDLE,
@@ -36,26 +35,25 @@ from ..graph import (
     Loop,
     Operation,
     Outcome,
-    ParameterValue,
     Port,
     TaskOutput,
     Value,
     bodies_of,
 )
 from ..graph import Parameter as GraphParameter
-from ..passes.always_groups import ENDED
 from ..passes.builtins import ABSENT, COLLECTED, SPREAD
 from ..passes.control_tasks import chosen_by
 from ..passes.rounds import rounds_of
 from ..verify.faults import place_of
 from .artifacts import artifacts_of
 from .executors import Executors
-from .exports import Exports
 from .fan_in import inline_limits
 from .names import Names, sanitise
 from .options import CompileOptions
-from .pipeline import Dag, FromConstant, FromParameter, FromTask, Leaf, Parameter, Pipeline, Rounds, Source, Task
+from .pipeline import Dag, FromParameter, FromTask, Leaf, Parameter, Pipeline, Rounds, Task
 from .retries import backoff
+from .room import Room, output_names, result_of
+from .root_value import made_by_python, value_port
 
 _NOT_THE_CONTAINERS = {
     "retries", "backoff_s", "backoff_factor", "backoff_max_s", "cache", "version", "keep", "uses", "always", "artifact",
@@ -77,8 +75,10 @@ def lower(graph: Graph, options: CompileOptions, executors: Executors) -> Pipeli
     lowering = _Lowering(options, executors, inline_limits(graph), Names(name))
     parameters = tuple(_root_parameter(parameter) for parameter in graph.parameters)
     known = {parameter.name: parameter.name for parameter in graph.parameters}
+    value = value_port(graph) if options.outputs == "value" else None
+    graph = graph if value is None else made_by_python(graph)
     with describing() as described:
-        root = lowering.dag("root", graph, parameters, known)
+        root = lowering.dag("root", graph, parameters, known, value)
     if faults := described.faults():
         raise GraphError(faults)
     return Pipeline(name, _text(graph.description), root, tuple(lowering.components()))
@@ -102,16 +102,28 @@ class _Lowering:
     def components(self) -> list[Leaf | Dag]:
         return [*self.leaves.values(), *self.dags]
 
-    def dag(self, key: str, graph: Graph, parameters: tuple[Parameter, ...], known: Mapping[str, str]) -> Dag:
-        """A graph as a DAG. known: the graph's names of its parameters -> the DAG's."""
+    def dag(
+        self,
+        key: str,
+        graph: Graph,
+        parameters: tuple[Parameter, ...],
+        known: Mapping[str, str],
+        value: Port | None = None,
+    ) -> Dag:
+        """A graph as a DAG. known: the graph's names of its parameters -> the DAG's; value: what its result is, None
+        for a handle."""
         names = Names()
         keys = {operation.id: names.pick(operation.id) for operation in graph.operations}
-        room = _Room(graph, keys, known, {})
+        room = Room(graph, keys, known, {}, [] if value is None else [(result_of(graph), value)])
         for operation in graph.operations:
             if not isinstance(operation, Call):
-                room.given[operation.id] = _output_names(bodies_of(operation)[0])
+                room.given[operation.id] = output_names(bodies_of(operation)[0])
         tasks = tuple([self._task(operation, room) for operation in graph.operations])
-        named = _output_names(graph)
+        if value is not None:
+            made = result_of(graph)
+            source = FromTask(keys[made.task], room.exports.name(made, value), value.is_file)
+            return Dag(key, parameters, tasks, typed=((RESULT, source, value.type),))
+        named = output_names(graph)
         outputs = tuple(
             [
                 (named[name], keys[value.task], room.output(value))
@@ -119,14 +131,15 @@ class _Lowering:
                 if type(value) is TaskOutput
             ]
         )
-        absent = [keys[item.id] for item in graph.operations if isinstance(item, Call) and item.node == ABSENT]
-        if not absent:
+        absent = next((item.id for item in graph.operations if isinstance(item, Call) and item.node == ABSENT), None)
+        if absent is None:
             return Dag(key, parameters, tasks, outputs)
-        instead = FromTask(absent[0], RESULT)
-        joined = tuple([(name, (FromTask(task, output), instead)) for name, task, output in outputs])
-        return Dag(key, parameters, tasks, joined=joined)
+        instead = FromTask(keys[absent], RESULT)
+        calls = {keys[item.id] for item in graph.operations if isinstance(item, Call)}
+        joined = tuple([(name, (FromTask(task, output), instead)) for name, task, output in outputs if task in calls])
+        return Dag(key, parameters, tasks, tuple([item for item in outputs if item[1] not in calls]), joined)
 
-    def _task(self, operation: Operation, room: _Room) -> Task:
+    def _task(self, operation: Operation, room: Room) -> Task:
         if isinstance(operation, Group):
             return self._group(operation, room)
         if isinstance(operation, Branch):
@@ -168,7 +181,7 @@ class _Lowering:
             always=guard is not None,
         )
 
-    def _guard(self, call: Call, after: tuple[str, ...], room: _Room) -> tuple[str, ...]:
+    def _guard(self, call: Call, after: tuple[str, ...], room: Room) -> tuple[str, ...]:
         """The containers of the DAG whose exit handler the task is. Raises CompileError where it is of no one."""
         group = next((item for item in room.graph.operations if room.keys[item.id] in after), None)
         if len(after) != 1 or not isinstance(group, Group):
@@ -186,7 +199,7 @@ class _Lowering:
                     found.add(task.key)
         return tuple(sorted(found))
 
-    def _container(self, call: Call, node: ContainerNode, room: _Room) -> Task:
+    def _container(self, call: Call, node: ContainerNode, room: Room) -> Task:
         """A task of somebody else's image and command: it is given values and files instead of handles."""
         chosen = call.options
         key = (node.key, _container_options(chosen))
@@ -205,19 +218,23 @@ class _Lowering:
                 theirs=True,
             )
         given = dict(arguments_of(node, call))
+        after = room.after(given.values(), call.after)
+        if chosen.always:
+            self._guard(call, after, room)
         inputs = [(port.name, room.for_container(port, given.get(port))) for port in node.inputs]
         return Task(
             room.keys[call.id],
             leaf.key,
             tuple([(name, source) for name, source in inputs if source is not None]),
-            room.after(given.values(), call.after),
-            chosen.cache is not False,
+            after,
+            chosen.cache is not False and not chosen.always,
             chosen.retries or 0,
             call.where,
             backoff(chosen),
+            always=bool(chosen.always),
         )
 
-    def _leaf(self, call: Call, bound: Bound, room: _Room, guard: tuple[str, ...] | None = None) -> Leaf:
+    def _leaf(self, call: Call, bound: Bound, room: Room, guard: tuple[str, ...] | None = None) -> Leaf:
         node, chosen = call.node, call.options
         classes = [room.prints[item.node] for item in bound.interface.instances]
         fingerprint = call_fingerprint(node.fingerprint, chosen, classes)
@@ -258,12 +275,12 @@ class _Lowering:
             tuple((item.name, item.type) for item in interface.exports if is_parameter(item.type)),
         )
 
-    def _group(self, group: Group, room: _Room) -> Task:
+    def _group(self, group: Group, room: Room) -> Task:
         inside = _Inside(group.body.parameters)
         key = room.components[group.id] = self._add_dag(group.id, lambda key: self._body(group.body, inside, key))
         return self._nested(key, group, inside, room)
 
-    def _branch(self, branch: Branch, room: _Room) -> Task:
+    def _branch(self, branch: Branch, room: Room) -> Task:
         """A DAG of the arms, of which one runs and gives the outputs."""
         inside = _Inside(_parameters_of(branch))
         chosen = inside.add("chosen", "STRING")
@@ -283,7 +300,7 @@ class _Lowering:
             condition = f"inputs.parameter_values['{own}'] == '{number}'"
             given = (*inputs, (own, FromParameter(chosen)))
             tasks.append(Task(name, arm_key, given, where=branch.where, condition=condition))
-        names = [_output_names(arm.body) for arm in branch.arms]
+        names = [output_names(arm.body) for arm in branch.arms]
         joined = tuple([
             (picked, tuple([FromTask(task.key, found[name]) for task, found in zip(tasks, names, strict=True)]))
             for name, picked in names[0].items()
@@ -293,7 +310,7 @@ class _Lowering:
     def _body(self, body: Graph, inside: _Inside, key: str) -> Dag:
         return self.dag(key, body, tuple(inside.parameters), inside.known)
 
-    def _loop(self, loop: Loop, room: _Room) -> Task:
+    def _loop(self, loop: Loop, room: Room) -> Task:
         """A DAG that runs once for each handle in a LIST."""
         inside = _Inside(loop.body.parameters)
         items = inside.add("items", "LIST")
@@ -310,7 +327,7 @@ class _Lowering:
         return key
 
     def _nested(
-        self, key: str, item: Group | Branch | Loop, inside: _Inside, room: _Room,
+        self, key: str, item: Group | Branch | Loop, inside: _Inside, room: Room,
         more: tuple[tuple[str, Value], ...] = (),
     ) -> Task:  # fmt: skip
         given = [(inside.known[name], value) for name, value in item.arguments if name in inside.known]
@@ -343,69 +360,6 @@ def _parameters_of(branch: Branch) -> list[GraphParameter]:
     """Those of all its arms, each once."""
     found = {item.name: item for arm in branch.arms for item in arm.body.parameters}
     return list(found.values())
-
-
-@dataclass(slots=True)
-class _Room:
-    """One DAG's names: its tasks' keys, its parameters', what its groups give out, and their components."""
-
-    graph: Graph
-    keys: dict[str, str]
-    known: Mapping[str, str]
-    given: dict[str, dict[str, str]]
-    components: dict[str, str] = field(init=False, default_factory=dict)
-    parameters: dict[str, GraphParameter] = field(init=False)
-    instances: dict[str, Any] = field(init=False)
-    prints: dict[str, str] = field(init=False)
-    logs: dict[str, tuple[str, ...]] = field(init=False)
-    containers: dict[str, ContainerNode] = field(init=False)
-    exports: Exports = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.parameters = {parameter.name: parameter for parameter in self.graph.parameters}
-        self.instances = {instance.id: instance for instance in self.graph.instances}
-        self.prints = {instance.node.key: instance.node.fingerprint for instance in self.graph.instances}
-        self.logs = {instance.node.key: instance.node.logs for instance in self.graph.instances}
-        calls = [item for item in self.graph.operations if isinstance(item, Call)]
-        self.containers = {call.id: call.node for call in calls if isinstance(call.node, ContainerNode)}
-        self.exports = Exports(self.graph)
-
-    def for_container(self, port: Port, value: Value | None) -> Source | None:
-        """What a container's input is bound to; None for nothing, which an optional one may be."""
-        if value is None or isinstance(value, Constant):
-            found = (json.loads(port.default) if port.default else None) if value is None else plain_value(value)
-            return None if found is None else FromConstant(found)
-        if isinstance(value, TaskOutput) and value.task not in self.containers:
-            return FromTask(self.keys[value.task], self.exports.name(value, port), port.is_file)
-        return self.source(value, None)
-
-    def source(self, value: Any, constant: Any) -> Source:
-        if isinstance(value, TaskOutput):
-            container = self.containers.get(value.task)
-            port = None if container is None else container.port(value.output)
-            return FromTask(self.keys[value.task], self.output(value), port is not None and port.is_file)
-        if isinstance(value, ParameterValue):
-            return FromParameter(self.known[value.name])
-        return FromConstant(constant)
-
-    def ended(self, call: Call) -> Source:
-        """What is there when the group that the task waits for has succeeded."""
-        return FromTask(self.keys[call.after[0]], self.given[call.after[0]][ENDED])
-
-    def output(self, value: TaskOutput) -> str:
-        given = self.given.get(value.task)
-        return value.output if given is None else given[value.output]
-
-    def after(self, values: Any, others: tuple[str, ...]) -> tuple[str, ...]:
-        """KFP orders tasks by this alone: it does not look at where inputs come from."""
-        waits = {self.keys[value.task] for value in values if isinstance(value, TaskOutput)}
-        waits.update([self.keys[id_] for id_ in others])
-        return tuple(sorted(waits))
-
-
-def _output_names(graph: Graph) -> dict[str, str]:
-    names = Names()
-    return {name: names.pick(name, fallback="result") for name, _ in graph.outputs}
 
 
 def _input_type(kind: str, spec: Any) -> str:

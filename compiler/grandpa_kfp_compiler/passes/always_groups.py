@@ -152,7 +152,7 @@ def _with_absent(graph: Graph, id_: str, group: str) -> Graph:
         body = replace(
             body, operations=(*body.operations, ended), outputs=(*body.outputs, (ENDED, TaskOutput(ended.id)))
         )
-    body = _made_by_calls(body)
+    body = _made_by_calls(body, read)
     absent = Call(free_id(body, "absent"), ABSENT, where=call.where)
     waits = dependencies(body)
     # first of all: after a failure Argo starts nothing more in the DAG
@@ -160,11 +160,11 @@ def _with_absent(graph: Graph, id_: str, group: str) -> Graph:
     return _with(graph, replace(guard, body=replace(body, operations=(absent, *behind))))
 
 
-def _made_by_calls(body: Graph) -> Graph:
-    """Kubeflow knows of calls, not of graphs, whether they have ended."""
-    calls = {item.id for item in body.operations if isinstance(item, Call) and not item.options.always}
+def _made_by_calls(body: Graph, names: Set[str]) -> Graph:
+    """These outputs are: Kubeflow knows of calls, not of graphs, how they have ended."""
+    calls = {item.id for item in body.operations if isinstance(item, Call)}
     for name, value in body.outputs:
-        if isinstance(value, TaskOutput) and value.task not in calls:
+        if name in names and isinstance(value, TaskOutput) and value.task not in calls:
             options = options_like(body, [value.task])
             passed = Call(free_id(body, f"{value.task}-passed"), PASSED, (value,), options=options, where=body.where)
             outputs = [(key, TaskOutput(passed.id) if key == name else old) for key, old in body.outputs]
