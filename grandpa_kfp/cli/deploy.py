@@ -149,7 +149,8 @@ def _plan(deployed: Deployment) -> str:
 
 def _ended(run: Any) -> None:
     from ..deployment.follow import Told
-    from ..drawing.words import seconds_text
+    from ..drawing.words import seconds_text, tasks_text
     from .servers import tell
 
-    tell(Told(f"{run.name}: {len(run.tasks):,} tasks in {seconds_text(run.duration_s)}", run.state))
+    count = tasks_text(task.state.lower() for task in run.tasks)
+    tell(Told(f"{run.name}: {count} in {seconds_text(run.duration_s)}", run.state))

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..drawing.palette import MARKS
-from ..drawing.words import seconds_text
+from ..drawing.words import seconds_text, tasks_text
 from ..engine import events
 from .failures import colours, print_faint, styled
 from .tally import Tally, bar_text
@@ -134,14 +134,11 @@ def told(event: events.Event) -> str | None:
 
 
 def ended(run: Run, record: str) -> None:
-    """The last line on standard error of a run that succeeded."""
-    mark = styled(MARKS["succeeded"], "green", bold=True)
-    tasks = sum(1 for id_ in run.tasks if id_)
-    cached = sum(1 for task in run.tasks.values() if task.state == "cached")
-    count = "1 task" if tasks == 1 else f"{tasks:,} tasks"
-    if cached:
-        count += f" ({cached:,} cached, {tasks - cached:,} ran)"
-    recorded = f"; record: {record}" if record else ""
+    """The last line on standard error of a run that succeeded; of one that failed before its report."""
     import click
 
+    succeeded = run.state == "succeeded"
+    mark = styled(MARKS["succeeded" if succeeded else "failed"], "green" if succeeded else "red", bold=True)
+    count = tasks_text(task.state for id_, task in run.tasks.items() if id_)
+    recorded = f"; record: {record}" if record else ""
     click.echo(f"{mark} {run.name}: {count} in {seconds_text(run.duration_s)}{recorded}", err=True)

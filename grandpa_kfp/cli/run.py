@@ -100,6 +100,8 @@ def command(ctx: click.Context, /, spec: str, **options: Any) -> None:
         try:
             run = _run_yaml(source, options) if source.kind == "yaml" else _run_graph(source, ctx.obj, options)
         except TaskError as error:
+            if error.run is not None:
+                ended(error.run, _shown(error.run.folder))
             if not options["pdb"]:
                 raise
             from ..debugging import debug

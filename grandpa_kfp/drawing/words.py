@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from grandpa_kfp_compiler.graph import Constant
@@ -88,3 +90,18 @@ def size_text(size_bytes: int) -> str:
         if size < 1024 or unit == "GiB":
             break
     return f"{size:.1f} {unit}"
+
+
+def tasks_text(states: Iterable[str]) -> str:
+    """How many tasks a run had, and how they ended where they did not all run.
+
+    >>> tasks_text(["succeeded", "succeeded"]), tasks_text(["cached", "succeeded", "skipped"])
+    ('2 tasks', '3 tasks (1 cached, 1 ran, 1 skipped)')
+    """
+    counts = Counter(states)
+    whole = sum(counts.values())
+    others = {name: counts[name] for name in ("failed", "skipped", "stopped", "canceled") if counts[name]}
+    ran = whole - counts["cached"] - sum(others.values())
+    told = {"cached": counts["cached"], "ran": ran, **others} if counts["cached"] else {"ran": ran, **others}
+    text = "1 task" if whole == 1 else f"{whole:,} tasks"
+    return text if ran == whole else f"{text} ({', '.join(f'{count:,} {name}' for name, count in told.items())})"

@@ -213,6 +213,7 @@ def test_what_had_finished_before_a_failure_is_kept(flow: Flow) -> None:
     flow.change("return 2 * helper(x) - 2", "raise ValueError(x)")
     assert flow.run(code=3) == ["count", "double", "load"]
     assert flow.run(code=3) == ["double"]
+    assert "✗ flow: 3 tasks (2 cached, 0 ran, 1 failed) in " in flow.ended.err
     flow.change("raise ValueError(x)", "return 2 * x")
     assert flow.run() == ["double"]
 
