@@ -236,6 +236,7 @@ class _Checked:
         tasks = component["dag"].get("tasks", {})
         given = component["dag"].get("outputs", {}).get("parameters", {})
         declared = _parameters(component, "output")
+        guarded = self._is_guarded(name)
         if declared.keys() != given.keys():
             yield f"{name}: declares the outputs {sorted(declared)}, but gives {sorted(given)}"
         for output, source in given.items():
@@ -252,11 +253,23 @@ class _Checked:
                 wanted = "" if looped else declared.get(output, {}).get("parameterType", "")
                 yield from _fits(at, f"{producer} has", kinds, key, wanted)
                 conditional = "condition" in tasks[producer].get("triggerPolicy", {})
-                if conditional != bool(oneof):
-                    rule = "one of several is of tasks with a condition" if oneof else "it may not have run"
-                    yield f"{at} comes from {producer}: {rule}"
+                if conditional and not oneof:
+                    yield f"{at} comes from {producer}, which may not have run"
+                if oneof and not conditional and not guarded:
+                    yield f"{at} comes from {producer}, which always runs, so that it is not one of several"
                 if looped and "dag" in self._component_of(tasks[producer]):
                     yield f"{at} is collected from {producer}, a DAG: a container gives what a loop collects"
+
+    def _is_guarded(self, name: str) -> bool:
+        """Whether an exit handler asks for its outputs, also where some of its tasks have failed."""
+        for component in (self.spec["root"], *self.components.values()):
+            tasks = component.get("dag", {}).get("tasks", {})
+            for task in tasks.values():
+                before = [tasks[key] for key in task.get("dependentTasks", ()) if key in tasks]
+                always = task.get("triggerPolicy", {}).get("strategy") == _ALWAYS
+                if always and any(one["componentRef"]["name"] == name for one in before):
+                    return True
+        return False
 
     def _collects(self, name: str) -> bool:
         return any("parameterIterator" in task and task["componentRef"]["name"] == name for _, task in self._tasks())

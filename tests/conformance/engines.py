@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -43,14 +43,19 @@ class Machine:
     folder: Path
     crew: Crew
     image: str = ""
+    texts: dict[int, str] = field(default_factory=dict)
 
     @property
     def store(self) -> Path:
         return self.folder / "store"
 
     def compiled(self, row: Row) -> str:
-        options = {"image": self.image} if self.image else {}
-        return compile(row.workflow, self.folder / "pipeline.yaml", **options).text
+        """The YAML, compiled once for all rows and engines that run it."""
+        key = id(row.workflow)
+        if key not in self.texts:
+            options = {"image": self.image} if self.image else {}
+            self.texts[key] = compile(row.workflow, self.folder / "pipeline.yaml", **options).text
+        return self.texts[key]
 
 
 def python(row: Row, machine: Machine, folder: Path) -> Outcome:
@@ -138,17 +143,19 @@ def kfp_local(row: Row, machine: Machine, folder: Path) -> Outcome:
     spec = ParseDict(next(yaml.safe_load_all(machine.compiled(row))), PipelineSpec())
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "root"))
     ran: Counter[str] = Counter()
-    with _containers_as_processes(machine.store, folder, ran):
+    failed: list[str] = []
+    with _containers_as_processes(machine.store, folder, ran, failed):
         try:
             outputs = pipeline_orchestrator.run_local_pipeline(spec, dict(row.params))
         except RuntimeError as error:
-            return Outcome(None, ran, None, str(error))
+            return Outcome(None, ran, None, f"{error}\n{failed}")
     value = from_handle(outputs["result"], FileStore(machine.store)) if "result" in outputs else None
     return Outcome(value, ran, None)
 
 
 @contextlib.contextmanager
-def _containers_as_processes(store: Path, folder: Path, ran: Counter[str]) -> Iterator[None]:
+def _containers_as_processes(store: Path, folder: Path, ran: Counter[str], failed: list[str]) -> Iterator[None]:
+    """ran: takes the nodes of containers; failed: what those said that have failed."""
     from kfp.local import status
     from kfp.local.subprocess_task_handler import SubprocessTaskHandler
 
@@ -162,7 +169,7 @@ def _containers_as_processes(store: Path, folder: Path, ran: Counter[str]) -> It
         place = folder / f"container-{next(count)}"
         place.mkdir()
         ended = WARM.run(args, {**self.env_vars, "GRANDPA_STORE": str(store)}, place)
-        print(ended.text)
+        failed.extend([ended.text] * (ended.code != 0))
         return status.Status.FAILURE if ended.code else status.Status.SUCCESS
 
     refusals = ("validate_image", "validate_not_container_component", "validate_not_containerized_python_component")

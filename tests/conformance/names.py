@@ -7,40 +7,47 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from grandpa_kfp.engine.run import Run
-from grandpa_kfp_compiler.graph import Call, Graph, bodies_of
+from grandpa_kfp_compiler.graph import Call, Graph, Loop, Operation, bodies_of
 
 _BUILTIN = "grandpa_kfp_runtime.builtins:"
 
 
-def names_of(graph: Graph) -> dict[str, str]:
-    """The node of each task, by the last part of the task's id."""
-    found = {}
-    for operation in graph.operations:
-        if isinstance(operation, Call):
-            found[operation.id.rpartition("/")[2]] = operation.node.name
-        for body in bodies_of(operation):
-            found.update(names_of(body))
-    return found
-
-
 def of_run(run: Run, graph: Graph) -> tuple[Counter[str], Counter[str]]:
     """Of a run of the workflow itself. Tasks that a body has called are part of the task whose body it is."""
-    names = names_of(graph)
     ran: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
     for task in run.tasks.values():
-        name = names.get(task.name)
-        if name is None or any(above in names for above in _above(run, task.id)):
-            continue
-        ran[name] += task.state in ("succeeded", "failed")
-        skipped[name] += task.state == "skipped"
+        operation = _operation(graph, task.id.split("/"))
+        if isinstance(operation, Call):
+            ran[operation.node.name] += task.state in ("succeeded", "failed")
+        if operation is not None and task.state == "skipped":
+            has_parts = any(other.parent == task.id for other in run.tasks.values())
+            skipped.update([] if has_parts else _calls(operation))
     return +ran, +skipped
 
 
-def _above(run: Run, id_: str) -> Iterator[str]:
-    while (parent := run.tasks[id_].parent) in run.tasks:
-        yield run.tasks[parent].name
-        id_ = parent
+def _operation(graph: Graph, parts: list[str]) -> Operation | None:
+    """What a task's id names; None for a round of a loop, and for what a body has called."""
+    for operation in graph.operations:
+        own = operation.id.split("/")
+        if parts == own:
+            return operation
+        if parts[: len(own)] == own:
+            rest = parts[len(own) :]
+            rest = rest[1:] if isinstance(operation, Loop) else rest
+            inside = (_operation(body, rest) for body in bodies_of(operation) if rest)
+            return next((found for found in inside if found is not None), None)
+    return None
+
+
+def _calls(operation: Operation) -> Iterator[str]:
+    """The tasks that an operation stands for; how often a loop would have gone round nobody knows."""
+    if isinstance(operation, Call):
+        yield operation.node.name
+    elif not isinstance(operation, Loop):
+        for body in bodies_of(operation):
+            for inner in body.operations:
+                yield from _calls(inner)
 
 
 class Spec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import conditions, loops
+from . import conditions, ends, loops
 from .rows import Row
 
-ROWS: list[Row] = [*conditions.ROWS, *loops.ROWS]
+ROWS: list[Row] = [*conditions.ROWS, *loops.ROWS, *ends.ROWS]
