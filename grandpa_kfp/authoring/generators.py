@@ -15,7 +15,7 @@ from grandpa_kfp_compiler.graph import Options
 from grandpa_kfp_compiler.passes.builtins import ITEMS
 from grandpa_kfp_runtime.builtins import items
 from grandpa_kfp_runtime.errors import TraceError
-from grandpa_kfp_runtime.prefetch import QUEUE_SIZE, Prefetch
+from grandpa_kfp_runtime.prefetch import LONGEST_LIST, QUEUE_SIZE, Prefetch
 
 from .annotations import signature_of
 from .calls import DONE, FreeCall, note_takers
@@ -117,11 +117,12 @@ def _rebuild(
 class GeneratorDecorator:
     """`@GeneratorNode(...)` before it meets its function."""
 
-    __slots__ = ("_name", "_options", "_size")
+    __slots__ = ("_longest", "_name", "_options", "_size")
 
-    def __init__(self, name: str | None, size: int, options: Options) -> None:
+    def __init__(self, name: str | None, size: int, longest: int, options: Options) -> None:
         self._name = name
         self._size = size
+        self._longest = longest
         self._options = options
 
     @overload
@@ -139,6 +140,7 @@ class GeneratorDecorator:
                 f"{here()}: @GeneratorNode marks a function that yields, a method too, but was given {function!r}"
             )
         setattr(function, QUEUE_SIZE, self._size)
+        setattr(function, LONGEST_LIST, self._longest)
         name = name_of(function, self._name)
         definition = GeneratorDefinition(function, name, self._options, None, of_code(code), is_class=True)
         return GeneratorFunction(definition, NO_CALL_OPTIONS, kind="static" if static else "")
@@ -152,15 +154,29 @@ def GeneratorNode(target: Callable[P, Iterable[T]], /) -> GeneratorFunction[P, T
 def GeneratorNode(target: Callable[P, AsyncIterable[T]], /) -> GeneratorFunction[P, T]: ...
 @overload
 def GeneratorNode(
-    target: str | None = None, /, *, name: str | None = None, max_queue_size: int = 50, **options: Any
+    target: str | None = None,
+    /,
+    *,
+    name: str | None = None,
+    max_queue_size: int = 50,
+    max_items: int = 1_000_000,
+    **options: Any,
 ) -> GeneratorDecorator: ...
-def GeneratorNode(target: Any = None, /, *, name: str | None = None, max_queue_size: int = 50, **options: Any) -> Any:
+def GeneratorNode(
+    target: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    max_queue_size: int = 50,
+    max_items: int = 1_000_000,
+    **options: Any,
+) -> Any:
     """Marks a generator function as a node: `@GeneratorNode`, `@GeneratorNode("rows", max_queue_size=10)`.
 
     The task that takes a call's result gets an iterator, whose items are made ahead in a thread of the task's
-    own, at most `max_queue_size` of them. Taken by several tasks, or returned by the workflow, it is a task
-    whose result is the list of the items. name, options: as of `@Node`; options that the consumer does not
-    have (an image, retries) make it a task too.
+    own, at most `max_queue_size` of them. Taken by several tasks, in a branch or a loop, or returned by the workflow,
+    it is a task whose result is the list of the items, at most `max_items`. name, options: as of `@Node`; options that
+    the consumer does not have (an image, retries) make it a task too.
     Raises TraceError for an unknown option or a value that cannot be, with the file and line.
 
     >>> from grandpa_kfp import Node
@@ -177,9 +193,8 @@ def GeneratorNode(target: Any = None, /, *, name: str | None = None, max_queue_s
     if name is not None:
         check_name(name, of="a node")
     of = f"the node {name}" if name else "a node"
-    if type(max_queue_size) is not int or max_queue_size < 1:
-        raise TraceError(
-            f"{here()}: max_queue_size of {of} must be a whole number of at least 1, but is {max_queue_size!r}"
-        )
-    decorator = GeneratorDecorator(name, max_queue_size, read_options(options, of=of))
+    for word, value in (("max_queue_size", max_queue_size), ("max_items", max_items)):
+        if type(value) is not int or value < 1:
+            raise TraceError(f"{here()}: {word} of {of} must be a whole number of at least 1, but is {value!r}")
+    decorator = GeneratorDecorator(name, max_queue_size, max_items, read_options(options, of=of))
     return decorator if target is None else decorator(target)

@@ -7,6 +7,7 @@ ends it. So generator and consumer are one task: they share memory, context, and
 from __future__ import annotations
 
 import contextvars
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,10 @@ from .errors import CodecError, TaskError
 QUEUE_SIZE = "__grandpa_queue_size__"
 """Attribute of a marked function: how many items it may be ahead."""
 
+LONGEST_LIST = "__grandpa_longest_list__"
+"""Attribute of a marked function: how many items a list of all may have."""
+
+_MOST_ITEMS = 1_000_000
 _CLEANING_UP_MAY_TAKE_S = 10.0
 
 
@@ -45,6 +50,7 @@ class Prefetch(Iterator[Any]):
     ) -> None:
         self._name = getattr(function, "__qualname__", repr(function))
         self._source = function(*args, **kwargs)
+        self._most: int = getattr(function, LONGEST_LIST, _MOST_ITEMS)
         self._size = size
         self._each = each
         self._changed = threading.Condition()
@@ -76,13 +82,23 @@ class Prefetch(Iterator[Any]):
         raise StopIteration
 
     def all(self) -> list[Any]:
-        """Every item, made in this thread; for who wants them all anyway."""
+        """Every item, made in this thread; for who wants them all anyway. Raises TaskError for too many."""
         if self._is_asynchronous():
             from .task import finish
 
             items: list[Any] = finish(self._all_of(self._source))
-            return items
-        return list(self._source)
+        else:
+            items = list(itertools.islice(self._source, self._most + 1))
+        if len(items) > self._most:
+            close = getattr(self._source, "close", None)
+            if close is not None:
+                close()
+            raise TaskError(
+                f"the generator {self._name} makes more than {self._most:,} items, and here they are to be one list, "
+                "since not one task alone takes them as they come; have one task take them, let the generator end, or "
+                "write @GeneratorNode(max_items=...) for a longer list"
+            )
+        return items
 
     def close(self) -> None:
         """Asks for no more items, and waits until the generator has cleaned up. Raises what that raises."""
@@ -180,7 +196,13 @@ class Prefetch(Iterator[Any]):
                 await self._source.aclose()
 
     async def _all_of(self, source: Any) -> list[Any]:
-        return [item async for item in source]
+        items: list[Any] = []
+        async for item in source:
+            items.append(item)
+            if len(items) > self._most:
+                await source.aclose()
+                break
+        return items
 
     def _is_asynchronous(self) -> bool:
         return hasattr(self._source, "__anext__")

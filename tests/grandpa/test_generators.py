@@ -7,8 +7,24 @@ import threading
 import time
 
 import pytest
+from kfp_by_hand import cluster
 
-from grandpa_kfp import GeneratorNode, Node, TaskError, TraceError, Workflow, resolve, run, trace
+from grandpa_kfp import (
+    Component,
+    GeneratorNode,
+    Node,
+    TaskError,
+    TraceError,
+    Workflow,
+    collect,
+    compile,
+    each,
+    either,
+    resolve,
+    run,
+    trace,
+    when,
+)
 from grandpa_kfp.checking import check
 from grandpa_kfp.engine.run import Run
 from grandpa_kfp_compiler.verify import verify
@@ -364,3 +380,74 @@ def test_check_says_when_it_is_a_task_of_its_own():
     assert "2 tasks take its items, so it is a task of its own and they get a list" in notes
     assert "doubled (" in notes
     assert "total-3 does not have its cpu=" in notes
+
+
+@GeneratorNode(max_items=100)
+def endless():
+    EVENTS.append("begin")
+    try:
+        number = 0
+        while True:
+            yield number
+            number += 1
+    finally:
+        EVENTS.append("end")
+
+
+@GeneratorNode(max_items=100)
+async def endless_ticks():
+    number = 0
+    while True:
+        yield number
+        number += 1
+
+
+@pytest.mark.parametrize("source", [endless, endless_ticks])
+def test_a_list_of_an_endless_generator_is_a_fault(source):
+    """After so many items; the generator is ended, and the message says why there is a list and what to do."""
+
+    def flow():
+        items = source()
+        return first(items), first(items)
+
+    with pytest.raises(TaskError, match=r"(?s)endless.* makes more than 100 items, .*@GeneratorNode\(max_items"):
+        value_of(flow)
+    with pytest.raises(TaskError, match="more than 100 items"):
+        source().resolve()
+    assert EVENTS.count("begin") == EVENTS.count("end")
+    with pytest.raises(TraceError, match="max_items of a node must be a whole number of at least 1, but is 0"):
+        GeneratorNode(max_items=0)
+
+
+@GeneratorNode(memory="1Gi")
+def heavy_rows(n: int):
+    yield from range(n)
+
+
+@Workflow
+def everywhere(n: int = 4):
+    """One consumer; two; in a loop, in a branch; as what a loop goes over, and a map."""
+    shared, looped, taken = numbers(n), numbers(n), numbers(n)
+    with each(numbers(3)) as x:
+        inside = first(looped, x), total(numbers(x))
+    with when(total(numbers(n)) > 5):
+        big = total(taken)
+    mapped = constant.map(numbers(n), parallelism=2)
+    several = total(shared), first(shared, 2), collect(inside[0]), collect(inside[1])
+    return total(numbers(n)), *several, either(big, 0), mapped, total(heavy_rows(3))
+
+
+EVERYWHERE = (6, 6, 2, [0, 1, 2], [0, 0, 1], 6, [0, 1, 2, 3], 3)
+
+
+def test_everywhere_the_same_value(tmp_path):
+    """On threads, in worker processes and on Kubeflow, whoever takes the items."""
+    assert run(everywhere, record=False).value == EVERYWHERE
+    assert run(everywhere, record=False, processes=1).value == EVERYWHERE
+    text = compile(everywhere, tmp_path / "flow.yaml").text
+    assert cluster(text, tmp_path).run({}) == EVERYWHERE
+    one = Component(fuse=True)(everywhere.fn)
+    fused = Workflow(name="fused")(lambda: one(4))
+    folder = tmp_path / "fused"
+    folder.mkdir()
+    assert cluster(compile(fused, folder / "flow.yaml").text, folder).run({}) == EVERYWHERE
