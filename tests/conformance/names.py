@@ -21,7 +21,7 @@ def of_run(run: Run, graph: Graph) -> tuple[Counter[str], Counter[str]]:
         if isinstance(operation, Call):
             ran[operation.node.name] += task.state in ("succeeded", "failed")
         if operation is not None and task.state == "skipped":
-            has_parts = any(other.parent == task.id for other in run.tasks.values())
+            has_parts = any(other.startswith(f"{task.id}/") for other in run.tasks)
             skipped.update([] if has_parts else _calls(operation))
     return +ran, +skipped
 
