@@ -57,6 +57,11 @@ Examples:
 @click.option("--python", metavar="X.Y", help="The Python of the default image; by default the one at work here.")
 @click.option("--pull-policy", metavar="WHEN", help="Always, IfNotPresent or Never.")
 @click.option("--include", multiple=True, metavar="GLOB", help="More files of the project to carry along.")
+@click.option(
+    "--outputs",
+    type=click.Choice(["handle", "value"]),
+    help="value: the result as a parameter of Kubeflow's own type, or an artifact, for pipelines of the kfp SDK.",
+)
 @click.option("--print-after", metavar="PASS", help="Print the graph after a pass of the compiler, or after `all`.")
 @click.pass_context
 def command(
@@ -68,6 +73,7 @@ def command(
     params_file: Any,
     profile: str | None,
     print_after: str | None,
+    outputs: str | None,
     **options: Any,
 ) -> None:
     """Write a workflow as one YAML that can be uploaded in the Kubeflow Pipelines UI.
@@ -98,6 +104,7 @@ def command(
             path,
             params=params,
             print_after=print_after,
+            outputs=outputs or "handle",
             force=options["force"],
             cache=not options["no_cache"],
             **settings.given(*COMPILE_KEYS),

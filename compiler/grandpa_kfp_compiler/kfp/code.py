@@ -19,7 +19,7 @@ from ..graph import Code
 from .executors import Executors
 from .names import Names
 from .options import CompileOptions
-from .pipeline import Dag, Leaf, Pipeline, Task
+from .pipeline import Leaf, Pipeline, Task
 from .sizes import (
     ARGUMENT_LIMIT_BYTES,
     INLINE_CODE_LIMIT_BYTES,
@@ -99,7 +99,7 @@ def add_code(pipeline: Pipeline, plan: CodePlan, code: Code, options: CompileOpt
         tasks.append(Task(names.pick("code"), leaves[-1].key, cache=False, retries=2))
     first = tuple(sorted(task.key for task in tasks))
     later = tuple(task if task.after else replace(task, after=first) for task in pipeline.root.tasks)
-    root = Dag("root", pipeline.root.parameters, (*tasks, *later), pipeline.root.outputs)
+    root = replace(pipeline.root, tasks=(*tasks, *later))
     return replace(pipeline, root=root, components=(*leaves, *components))
 
 

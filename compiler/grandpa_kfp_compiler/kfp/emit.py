@@ -102,6 +102,15 @@ def _dag(dag: Dag, pipeline: Pipeline) -> dict[str, Plain]:
     if outputs:
         body["outputs"] = {"parameters": outputs}
         found["outputDefinitions"] = {"parameters": dict.fromkeys(outputs, _LIST if dag.listed else _STRING)}
+    for name, source, type_ in dag.typed:
+        kind = "parameters" if type_ in _TYPES else "artifacts"
+        selector: Plain = {"valueFromParameter": _selected(source.task, source.output)}
+        if source.file:
+            chosen = {"producerSubtask": source.task, "outputArtifactKey": source.output}
+            selector = {"artifactSelectors": [chosen]}
+        body.setdefault("outputs", {}).setdefault(kind, {})[name] = selector
+        told = {"parameterType": type_} if type_ in _TYPES else _artifact(type_)
+        found.setdefault("outputDefinitions", {}).setdefault(kind, {})[name] = told
     return found
 
 
@@ -240,9 +249,10 @@ def _header(pipeline: Pipeline) -> str:
     for item in pipeline.root.parameters:
         default = f" [Default: {json.dumps(item.default)}]" if item.optional else ""
         lines.append(f"#    {_printable(item.name)}: {_TYPES[item.type]}{default}")
-    if pipeline.root.outputs:
+    if pipeline.root.outputs or pipeline.root.typed:
         lines.append("# Outputs:")
     lines.extend(f"#    {name}: str" for name, _, _ in pipeline.root.outputs)
+    lines.extend(f"#    {name}: {_TYPES.get(type_, type_)}" for name, _, type_ in pipeline.root.typed)
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ artifact whose file is the value (`result-model`). The option `artifact` asks fo
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from grandpa_kfp_runtime.contract import LOGGED_ARTIFACTS, LOGGED_METRICS, Export
@@ -23,12 +24,14 @@ _Asked: TypeAlias = "tuple[str, str, str]"
 
 
 class Exports:
-    """Of the tasks of one graph, after the passes."""
+    """Of the tasks of one graph, after the passes. besides: outputs that are read, too, and as what."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, besides: Sequence[tuple[TaskOutput, Port]] = ()) -> None:
         self._names: dict[tuple[str, _Asked], str] = {}
         self._of_task: dict[str, tuple[Export, ...]] = {}
         wanted = {task: {_asked(value, port) for value, port in read} for task, read in exported(graph).items()}
+        for value, port in besides:
+            wanted.setdefault(value.task, set()).add(_asked(value, port))
         for item in graph.operations:
             if isinstance(item, Call):
                 asked = wanted.get(item.id, set())

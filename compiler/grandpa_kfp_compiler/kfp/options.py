@@ -10,6 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from grandpa_kfp_runtime.errors import CompileError
 
+from ..passes.fuse import MODES
+
 CODE_MODES = ("auto", "inline", "task", "store")
 DEFAULT_STORE = "s3://mlpipeline/grandpa?endpoint=http://minio-service.kubeflow:9000"
 DEFAULT_SECRET = "mlpipeline-minio-artifact"
@@ -21,6 +23,8 @@ RELEASED_IMAGE = "ghcr.io/grandpa-kfp/runtime"
 class CompileOptions:
     """Everything `compile` may be told.
 
+    fuse: which tasks share a container: `none`; `chains`; `components`, each call of one; `auto` what
+        `@Component(fuse=True)` asks for, and more where Kubeflow could not hold the pipeline otherwise.
     code: how the workflow's code reaches its tasks: `inline` in each task's environment, by a first
         `task` that stores it, or already in the `store`; `auto` takes inline while it fits.
     image: of every node that names none itself; by default the released runtime of this version.
@@ -30,6 +34,8 @@ class CompileOptions:
         runtime and the nodes' packages are installed when a task starts.
     python: the minor version of the default image, `3.12`; by default the one that packed the code.
     name: the pipeline's name, by default the workflow's. pull_policy: `Always`, `IfNotPresent`, `Never`.
+    outputs: `handle`, or `value` for a pipeline of the kfp SDK that is to use the result: a parameter of KFP's own type
+        by the workflow's annotation, an artifact for a `Path`.
     print_after: write the graph after this pass, by `write` (standard error by default).
     """
 
@@ -42,14 +48,20 @@ class CompileOptions:
     python: str | None = None
     name: str | None = None
     pull_policy: str | None = None
+    outputs: Literal["handle", "value"] = "handle"
+    fuse: str = "auto"
     print_after: str | None = None
     write: Callable[[str], object] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.code not in CODE_MODES:
             raise CompileError(f"code is one of {', '.join(CODE_MODES)}, not {self.code!r}")
+        if self.fuse not in MODES:
+            raise CompileError(f"fuse is one of {', '.join(MODES)}, not {self.fuse!r}")
         if self.pull_policy not in (None, "Always", "IfNotPresent", "Never"):
             raise CompileError(f"pull_policy is Always, IfNotPresent or Never, not {self.pull_policy!r}")
+        if self.outputs not in ("handle", "value"):
+            raise CompileError(f"outputs is handle or value, not {self.outputs!r}")
         if type(self.epoch) is not int or self.epoch < 0:
             raise CompileError(f"epoch is a whole number from 0 up, not {self.epoch!r}")
         if self.python is not None and not _PYTHON.fullmatch(self.python):

@@ -136,7 +136,8 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Dag:
     """A component that is a graph. outputs: (name, task, the task's output); joined: outputs that one of several
-    tasks gives, whichever runs; listed: it runs in rounds, and its outputs are LISTs."""
+    tasks gives, whichever runs; listed: it runs in rounds, and its outputs are LISTs; typed: outputs that are no
+    handles, (name, where from, KFP's type or an artifact's schema title)."""
 
     key: str
     parameters: tuple[Parameter, ...]
@@ -144,6 +145,7 @@ class Dag:
     outputs: tuple[tuple[str, str, str], ...] = ()
     joined: tuple[tuple[str, tuple[FromTask, ...]], ...] = ()
     listed: bool = False
+    typed: tuple[tuple[str, FromTask, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

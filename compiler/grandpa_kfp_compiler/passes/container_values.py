@@ -77,7 +77,7 @@ class _Crossing:
         if isinstance(item, Call) and isinstance(item.node, ContainerNode):
             given = [(port, self.given(item, port, value)) for port, value in arguments_of(item.node, item)]
             return replace(item, args=(), kwargs=tuple([(port.name, value) for port, value in given]))
-        if isinstance(item, Call) and not _is_by_handle(item.node):
+        if isinstance(item, Call) and not is_by_handle(item.node):
             return item
         return with_values(item, self.as_handle)
 
@@ -109,7 +109,7 @@ class _Crossing:
             left = container.port(value.output)
             return not value.path and left is not None and feeds(left.type, port.type)
         maker = next(item for item in self.graph.operations if item.id == value.task)
-        return isinstance(maker, Call) and not _is_by_handle(maker.node)
+        return isinstance(maker, Call) and not is_by_handle(maker.node)
 
     def _task(self, name: str, value: Value, where: str) -> str:
         known = replace(self.graph, operations=(*self.graph.operations, *self.operations))
@@ -120,7 +120,7 @@ class _Crossing:
         return call.id
 
 
-def _is_by_handle(node: Node) -> bool:
+def is_by_handle(node: Node) -> bool:
     """Whether a task reads and writes handles alone: some builtins, and steps of several tasks."""
     return node.key in BY_HANDLE or node.key.startswith(FUSED)
 
