@@ -24,6 +24,11 @@ from grandpa_kfp_compiler.graph import (
     Value,
 )
 from grandpa_kfp_compiler.kfp import Compiled, CompileOptions, compile_graph
+from grandpa_kfp_compiler.kfp.code import add_code, plan_code
+from grandpa_kfp_compiler.kfp.emit import emit
+from grandpa_kfp_compiler.kfp.executors import Executors
+from grandpa_kfp_compiler.kfp.lower import lower
+from grandpa_kfp_compiler.passes import run_passes
 
 CODE = Code("ab" * 32, b"PK a zip, as far as the compiler is concerned", "3.12")
 
@@ -83,6 +88,15 @@ def chain(count: int, *, fan_in: int = 4) -> Graph:
 
 def compiled(of: Graph, **options: Any) -> Compiled:
     return compile_graph(of, CompileOptions(**options))
+
+
+def written(of: Graph) -> str:
+    """The text of a graph however large, nothing fused, with inline code: what `compile_graph` would refuse."""
+    options = CompileOptions(code="inline", fuse="none")
+    executors = Executors(options, "image", "3.12", "0")
+    bare = lower(run_passes(of, mode="none"), options, executors)
+    assert of.code is not None
+    return emit(add_code(bare, plan_code(of.code, bare, options), of.code, options, executors), "0")
 
 
 def documents(of: Graph, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:

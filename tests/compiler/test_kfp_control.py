@@ -76,16 +76,16 @@ def test_parts_and_constants_that_a_branch_is_given_are_made_by_tasks() -> None:
 
 
 def test_many_tasks_in_and_around_a_branch_stay_within_the_limit_of_a_dag() -> None:
-    calls = [call(f"add-{number}", ADD, ParameterValue("x"), number) for number in range(250)]
+    calls = [call(f"add-{number}", ADD, ParameterValue("x"), number) for number in range(150)]
     arm = body(*calls, takes=("x",))
     predicate = Predicate("true", (TaskOutput("base"),))
     branch = Branch("when", (Arm(predicate, arm),), (("x", TaskOutput("base")),))
-    around = [call(f"total-{number}", TOTAL, TaskOutput("base")) for number in range(250)]
+    around = [call(f"total-{number}", TOTAL, TaskOutput("base")) for number in range(150)]
     base = call("base", ADD, 1, 2)
-    spec, _ = documents(graph(base, *around[:125], branch, *around[125:], result=TaskOutput("base")))
+    spec, _ = documents(graph(base, *around[:75], branch, *around[75:], result=TaskOutput("base")))
     dags = [spec["root"], *(item for item in spec["components"].values() if "dag" in item)]
     assert max(len(item["dag"]["tasks"]) for item in dags) <= DAG_TASKS
-    assert compiled(graph(base, branch, result=TaskOutput("base"))).tasks == 252
+    assert compiled(graph(base, branch, result=TaskOutput("base"))).tasks == 152
 
 
 def looping(items: Any, **more: Any) -> Graph:

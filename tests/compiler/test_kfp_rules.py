@@ -24,6 +24,7 @@ from kfp_graphs import (
     node,
     parameter,
     with_options,
+    written,
 )
 
 from grandpa_kfp_compiler.graph import (
@@ -221,7 +222,7 @@ def test_6_cache_follows_the_option() -> None:
 
 @pytest.mark.parametrize("count", [101, 1000])
 def test_7_no_dag_holds_more_than_100_tasks(count: int) -> None:
-    spec, _ = documents(chain(count))
+    spec = next(yaml.safe_load_all(written(chain(count))))
     assert max(len(dag["tasks"]) for dag in dags(spec)) <= 100
 
 
@@ -249,12 +250,14 @@ def test_7_the_budget_counts_tasks_times_code() -> None:
     assert compiled(replace(many, code=random_zip(4_000))).code == "inline"
 
 
-def test_7_too_many_tasks_for_one_workflow_are_noted() -> None:
+def test_7_many_tasks_for_one_workflow_are_noted_too_many_are_refused() -> None:
     assert compiled(chain(50)).notes == ()
-    (note,) = compiled(chain(700)).notes
-    assert re.fullmatch(
-        r"700 tasks make an Argo Workflow of about [\d,]+ KiB, .* 1,024 KiB: do more in each node", note
-    )
+    *_, note = compiled(chain(300), fuse="none").notes
+    assert re.fullmatch(r"300 tasks make an Argo Workflow of about [\d,]+ KiB, .* 1,024 KiB", note)
+    with pytest.raises(
+        CompileError, match=r"^calc: its 700 tasks .* stores 1,024: compile with --fuse auto .*--fuse none"
+    ):
+        compiled(chain(700), fuse="none")
 
 
 # --- 8, 12, 14: what is rewritten on the way -----------------------------------------------------

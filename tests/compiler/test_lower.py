@@ -286,7 +286,7 @@ def test_auto_takes_inline_while_it_fits() -> None:
 
 def test_auto_leaves_small_code_inline_beside_many_tasks() -> None:
     """The tasks alone are over the budget; a code task would not help."""
-    assert compiled(chain(700)).code == "inline"
+    assert compiled(chain(350)).code == "inline"
 
 
 def test_code_that_does_not_fit_as_asked_says_what_does() -> None:

@@ -149,11 +149,11 @@ def test_sizes_are_told_before_kubernetes_refuses_them(tmp_path: Path) -> None:
     levels = []
     with here(tmp_path):
         flow = load_target("flow.py")
-        for tasks in (2, 300, 900):
+        for tasks in (2, 300):
             compiled = compile_graph(packed(flow, {"tasks": tasks}), CompileOptions())
             (finding,) = check_sizes(compiled)
             levels.append(finding.level)
-    assert levels == ["ok", "warning", "error"]
+    assert levels == ["ok", "warning"]
 
 
 @pytest.mark.server

@@ -1,6 +1,6 @@
 """From a graph to a Kubeflow pipeline's YAML: `compile_graph`, called by `grandpa_kfp.compile` and deploy.
 
-passes -> lower (chooses) -> code (carries the code) -> emit (writes)
+fitting: passes -> lower (chooses) -> code (carries the code), until it fits -> emit (writes)
 """
 
 from __future__ import annotations
@@ -11,24 +11,16 @@ from grandpa_kfp_runtime.contract import VALUE
 from grandpa_kfp_runtime.errors import CompileError, GraphError
 
 from ..graph import Graph
-from ..passes import run_passes
 from ..verify import verify
 from ..verify.faults import place
 from .callbacks import callbacks_text
-from .code import CodePlan, StoredObject, add_code, plan_code
+from .code import StoredObject
 from .emit import emit
 from .executors import Executors, default_image
-from .lower import lower
+from .fitting import fitted, told
 from .options import CompileOptions
 from .pipeline import Pipeline
-from .sizes import (
-    WORKFLOW_BUDGET_BYTES,
-    WORKFLOW_LIMIT_BYTES,
-    check_tasks,
-    check_upload,
-    count_tasks,
-    predict_workflow,
-)
+from .sizes import check_upload, count_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +54,22 @@ def compile_graph(graph: Graph, options: CompileOptions | None = None) -> Compil
     if faults:
         raise GraphError([str(fault) for fault in faults])
     _check_python(graph, graph.code.python, options)
-    prepared = run_passes(graph, print_after=options.print_after, write=options.write)
-    code = prepared.code or graph.code  # with what fused steps run
     version = _version()
     python = options.python or graph.code.python
+    packed_by = graph.code.python
     callbacks, left = callbacks_text(graph.callbacks)
     image = options.image or default_image(version, python)
-    executors = Executors(options, image, graph.code.python, version, dict.fromkeys(left), callbacks)
-    bare = lower(prepared, options, executors)
-    check_tasks(bare)
-    plan = plan_code(code, bare, options)
-    pipeline = add_code(bare, plan, code, options, executors)
+    found = fitted(
+        graph, options, lambda: Executors(options, image, packed_by, version, dict.fromkeys(left), callbacks)
+    )
+    pipeline = found.pipeline
     try:
         text = emit(pipeline, version)
     except ValueError as error:
         raise CompileError(f"{graph.name}: {error}") from error
     check_upload(text)
-    notes = (*executors.notes, *_notes(graph, prepared, pipeline, plan))
-    return Compiled(text, notes, plan.mode, pipeline, plan.upload)
+    notes = (*found.executors.notes, *_notes(graph, found.prepared), *told(graph, found))
+    return Compiled(text, notes, found.plan.mode, pipeline, found.plan.upload)
 
 
 def _check_python(graph: Graph, packed_by: str, options: CompileOptions) -> None:
@@ -94,7 +84,7 @@ def _check_python(graph: Graph, packed_by: str, options: CompileOptions) -> None
         )
 
 
-def _notes(graph: Graph, prepared: Graph, pipeline: Pipeline, plan: CodePlan) -> list[str]:
+def _notes(graph: Graph, prepared: Graph) -> list[str]:
     notes = []
     for before, after in zip(graph.parameters, prepared.parameters, strict=True):
         if before.type != after.type:
@@ -108,12 +98,6 @@ def _notes(graph: Graph, prepared: Graph, pipeline: Pipeline, plan: CodePlan) ->
             ", ..." if lasting[3:] else ""
         )
         notes.append(f"cache: Kubeflow's cache has no time to live; there it counts as cache=True: {shown}")
-    size = plan.size or predict_workflow(pipeline)
-    if size.total > WORKFLOW_BUDGET_BYTES:
-        notes.append(
-            f"{count_tasks(pipeline)} tasks make an Argo Workflow of about {size.total // 1024:,} KiB, and Kubernetes "
-            f"stores {WORKFLOW_LIMIT_BYTES // 1024:,} KiB: do more in each node"
-        )
     return notes
 
 

@@ -14,7 +14,7 @@ import gzip
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from grandpa_kfp_runtime.errors import CompileError
@@ -29,9 +29,11 @@ ARGUMENT_LIMIT_BYTES = 124 * 1024
 
 INLINE_CODE_LIMIT_BYTES = 96 * 1024
 
-_SPEC_TASK_BYTES = 1600  # what a task takes in the spec, its Argo templates included
+_SPEC_TASK_BYTES = 1200  # what a task takes in the spec, its Argo templates included; two inputs add some 400
+_SPEC_COMPONENT_BYTES = 400  # a component beside its container
+_SPEC_OUTPUT_BYTES = 60  # an output's declaration
 _STATUS_TASK_DIGITS = 1000  # what gzip cannot shrink in a task's status: ids, times, addresses
-_SAMPLES = 2
+_STATUS_DAG_BYTES = 700  # the same of a DAG, which has no pod of its own, compressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +49,67 @@ class WorkflowSize:
 
 
 def predict_workflow(pipeline: Pipeline, env: Mapping[str, str] | None = None) -> WorkflowSize:
-    """The Workflow's size when every task has run. env: what each container gets besides its own."""
-    counts = Counter(task.component for dag in pipeline.dags() for task in dag.tasks)
+    """The Workflow's size when every task has run. env: what each container gets besides its own.
+
+    The spec holds each task once, the status each round of a loop, as far as their number is known.
+    """
     extra = sum(len(name) + len(value) + 30 for name, value in (env or {}).items())
-    tasks = sum(counts.values())
+    tasks = [task for dag in pipeline.dags() for task in dag.tasks]
     leaves = pipeline.leaves()
-    spec = tasks * _SPEC_TASK_BYTES + sum(
-        2 * container_bytes(leaf.executor) + extra + platform_bytes(leaf.executor) for leaf in leaves
+    spec = sum(_SPEC_TASK_BYTES + 2 * _inputs_bytes(task) for task in tasks) + sum(
+        _SPEC_COMPONENT_BYTES
+        + container_bytes(leaf.executor)
+        + (0 if leaf.theirs else extra)
+        + platform_bytes(leaf.executor)
+        + _SPEC_OUTPUT_BYTES * (len(leaf.outputs) + len(leaf.values))
+        for leaf in leaves
     )
-    if spec > WORKFLOW_LIMIT_BYTES:
-        return WorkflowSize(spec, tasks * _STATUS_TASK_DIGITS)  # over already: the rest is not worth the time
-    return WorkflowSize(spec, sum(_status(leaf, counts[leaf.key], env or {}) for leaf in leaves))
+    counts = run_counts(pipeline)
+    dags = sum(counts[dag.key] for dag in pipeline.dags()) - 1
+    if spec > WORKFLOW_LIMIT_BYTES:  # over already: the rest is not worth the time
+        return WorkflowSize(spec, sum(counts[leaf.key] for leaf in leaves) * _STATUS_TASK_DIGITS)
+    return WorkflowSize(spec, _status(leaves, counts, env or {}) + dags * _STATUS_DAG_BYTES)
 
 
-def _status(leaf: Leaf, count: int, env: Mapping[str, str]) -> int:
-    """The compressed status of all tasks of one component; beyond a few, each costs what the last one did."""
+def run_counts(pipeline: Pipeline) -> Counter[str]:
+    """How often each component runs, the root included; rounds that are not known count as one."""
+    dags = {dag.key: dag for dag in pipeline.dags()}
+    counts: Counter[str] = Counter()
+
+    def visit(dag: Dag, times: int) -> None:
+        counts[dag.key] += times
+        for task in dag.tasks:
+            rounds = 1 if task.rounds is None or task.rounds.count is None else task.rounds.count
+            if task.component in dags:
+                visit(dags[task.component], times * rounds)
+            else:
+                counts[task.component] += times * rounds
+
+    visit(pipeline.root, 1)
+    return counts
+
+
+def _status(leaves: Sequence[Leaf], counts: Mapping[str, int], env: Mapping[str, str]) -> int:
+    """The compressed status of all tasks: the first of each component together, the others as the second one alone."""
+    firsts = _compressed("".join([_finished(leaf, 0, env) for leaf in leaves if counts[leaf.key]]))
+    return firsts + sum([_second(leaf, env) * (counts[leaf.key] - 1) for leaf in leaves if counts[leaf.key] > 1])
+
+
+def _second(leaf: Leaf, env: Mapping[str, str]) -> int:
+    first = _finished(leaf, 0, env)
+    return _compressed(first + _finished(leaf, 1, env)) - _compressed(first)
+
+
+def _finished(leaf: Leaf, index: int, env: Mapping[str, str]) -> str:
+    """What the status says of a finished task, about."""
     env = {} if leaf.theirs else dict(env)
     pod = json.dumps([leaf.executor.args, leaf.executor.env, leaf.executor.kubernetes, env])
-    sizes = [0]
-    for number in range(1, min(count, _SAMPLES) + 1):
-        text = "".join(f"{_noise(leaf.key, index)}{pod}{pod}" for index in range(number))
-        sizes.append(len(gzip.compress(text.encode(), 6, mtime=0)) * 4 // 3)
-    last = sizes[-1] - sizes[-2] if len(sizes) > 1 else 0
-    return sizes[-1] + last * max(0, count - _SAMPLES)
+    return f"{_noise(leaf.key, index)}{pod}{pod}"
+
+
+def _compressed(text: str) -> int:
+    """As Argo stores it: gzip, then base64."""
+    return len(gzip.compress(text.encode(), 6, mtime=0)) * 4 // 3
 
 
 def _noise(key: str, index: int) -> str:
@@ -108,9 +148,13 @@ def check_tasks(pipeline: Pipeline) -> None:
             )
     for dag in pipeline.dags():
         for task in dag.tasks:
-            size = sum(_source_bytes(name, source) for name, source in task.inputs)
+            size = _inputs_bytes(task)
             if size > ARGUMENT_LIMIT_BYTES:
                 raise CompileError(_too_large(task, size))
+
+
+def _inputs_bytes(task: Task) -> int:
+    return sum([_source_bytes(name, source) for name, source in task.inputs])
 
 
 def _source_bytes(name: str, source: object) -> int:
@@ -143,6 +187,6 @@ def check_upload(text: str) -> None:
 
 
 def count_tasks(pipeline: Pipeline) -> int:
-    """Containers that a run starts, drivers left out."""
-    dags = {dag.key for dag in pipeline.dags() if isinstance(dag, Dag)}
-    return sum(1 for dag in pipeline.dags() for task in dag.tasks if task.component not in dags)
+    """Containers that a run starts, drivers left out; rounds that are not known count as one."""
+    counts = run_counts(pipeline)
+    return sum(counts[leaf.key] for leaf in pipeline.leaves())

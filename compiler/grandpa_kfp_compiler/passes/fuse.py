@@ -15,21 +15,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeGuard
 
-from ..graph import Branch, Call, ContainerNode, Graph, Group, Loop, Operation, bodies_of, with_bodies
+from ..graph import Branch, Call, ComponentCall, ContainerNode, Graph, Group, Loop, Operation, bodies_of, with_bodies
 from .bodies import in_bodies
 from .clusters import Dag, Labels, chains, contracted, partition, parts_of
 from .gather_inputs import WIDE, gather_lists
 from .grouping import Flow, Part, grouped
 from .rounds import rounds_of
-from .sharing import Key, merged, share_key
+from .sharing import Key, may_share, merged, share_key
 
 Mode: TypeAlias = Literal["none", "chains", "components", "auto"]
 MODES: tuple[Mode, ...] = ("none", "chains", "components", "auto")
 
 MOST_STEPS = 400
 """What Argo's object for a run holds, about."""
+
+STEP_COST = 2
+"""A fused step takes so much of what a plain task takes: it has a component of its own, and more inputs."""
+
+ROOM = 0.8
+"""Of the steps that there may be so many are made: gathering and grouping add some."""
 
 ROUND_SHARE = 0.4
 """A task of a further round of a loop takes so much of what the first one takes: it is in the status alone."""
@@ -60,7 +66,7 @@ def fuse(graph: Graph, mode: str = "auto", most: int = MOST_STEPS) -> Graph:
         fused = _fused(graph, stage, False, None)
         if mode != "auto" or steps(fused) <= most:
             return fused
-    return _fused(graph, _STAGES["auto"][-1], False, most)
+    return _fused(graph, _STAGES["auto"][-1], False, int(most * ROOM) or 1)
 
 
 def steps(graph: Graph) -> float:
@@ -69,8 +75,10 @@ def steps(graph: Graph) -> float:
 
 
 def _cost(item: Operation, graph: Graph) -> float:
-    if isinstance(item, Call) or (isinstance(item, Group) and item.fused):
+    if isinstance(item, Call):
         return 1
+    if _is_step(item):
+        return STEP_COST
     inside = [1 + steps(body) for body in bodies_of(item)]
     if isinstance(item, Loop):
         further = (rounds_of(item, graph) or 1) - 1
@@ -187,7 +195,7 @@ class _Level:
                 costs[costliest] = _cost(self.inner[costliest], self.graph)
             else:
                 del costs[costliest]
-        left = max(1, most - int(self._inner_cost())) + len(self.inner)
+        left = max(1, int(most - self._inner_cost()) // STEP_COST) + len(self.inner)
         if len(self.parts) > left:
             weights = [sum(_tasks(self.items[place]) for place in part) for part in self.parts]
             found = partition(contracted(self.dag, self.parts), self._part_keys(), weights, left)
@@ -314,8 +322,46 @@ class _Names:
 def fused_groups(graph: Graph) -> Iterator[Group]:
     """After the pass: each step that is a group, in nested graphs too."""
     for item in graph.operations:
-        if isinstance(item, Group) and item.fused:
+        if _is_step(item):
             yield item
         else:
             for body in bodies_of(item):
                 yield from fused_groups(body)
+
+
+def component_parts(graph: Graph, fused: Graph) -> Iterator[tuple[ComponentCall, int, str]]:
+    """Components that asked to be one step and are several: how many, and why. fused: the graph after the pass."""
+    homes = {inner.id: item.id for item in fused.operations if _is_step(item) for inner in item.body.operations}
+    said = {item.path: item.fuse for item in graph.components}
+    for component in graph.components:
+        path = component.path
+        inside = [
+            item
+            for item in graph.operations
+            if scope_of(item)[: len(path)] == path and _component_of(item, said, False, False)[0] is not None
+        ]
+        parts = {homes.get(item.id, item.id) for item in inside}
+        if component.fuse and len(parts) > 1:
+            yield component, len(parts), _why_apart(inside)
+    left = {item.id: item for item in fused.operations if not _is_step(item)}
+    for item in graph.operations:
+        if item.id in left:
+            for body, other in zip(bodies_of(item), bodies_of(left[item.id]), strict=True):
+                yield from component_parts(body, other)
+
+
+def _is_step(item: Operation) -> TypeGuard[Group]:
+    return isinstance(item, Group) and item.fused
+
+
+def _why_apart(items: Iterable[Operation]) -> str:
+    calls = [call for item in items for call in ([item] if isinstance(item, Call) else _calls_in(item))]
+    for other in calls[1:]:
+        if reason := may_share(calls[0], other):
+            return reason
+    return "tasks outside of it stand between some of its tasks, or read what Kubeflow must see"
+
+
+def _calls_in(item: Operation) -> Iterator[Call]:
+    for body in bodies_of(item):
+        yield from body.calls()

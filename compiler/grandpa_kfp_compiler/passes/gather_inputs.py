@@ -107,7 +107,7 @@ class _Gathering:
     """The tasks that are added, named after the task they serve. width: how many values one of them gathers."""
 
     graph: Graph
-    width: int = GATHER_WIDTH
+    width: int = field(default_factory=lambda: GATHER_WIDTH)
     added: list[Call] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
 
