@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from grandpa_kfp_runtime.errors import CompileError
 
-from ..passes.fuse import MODES
+from ..passes.fuse import MODES as MODES
 
 CODE_MODES = ("auto", "inline", "task", "store")
 DEFAULT_STORE = "s3://mlpipeline/grandpa?endpoint=http://minio-service.kubeflow:9000"
