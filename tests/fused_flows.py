@@ -166,6 +166,26 @@ def many_ways(n: int = 4) -> Any:
     return everything(n)
 
 
+@Node(cpu="1")
+def by_itself(folder: str) -> int:
+    """Fails where another one runs."""
+    file = Path(folder) / "runs"
+    file.touch(exist_ok=False)
+    time.sleep(0.05)
+    file.unlink()
+    return 1
+
+
+@Component(fuse=True)
+def one_by_one(folder: str) -> Any:
+    return [by_itself(folder) for _ in range(3)]
+
+
+@Workflow
+def shared(folder: str = "") -> Any:
+    return one_by_one(folder)
+
+
 # --- failure ---------------------------------------------------------------------------------------
 
 

@@ -85,6 +85,11 @@ def test_all_that_the_local_engine_runs_runs_in_a_step(tmp_path: Path) -> None:
     assert done.tasks[next(name for name in done.tasks if name.endswith("each/0/when/Scale"))].state == "skipped"
 
 
+def test_tasks_in_a_step_share_what_the_container_asks_for(tmp_path: Path) -> None:
+    """That is as much as the largest of them needs, so tasks that need all of it take turns."""
+    assert fused(flows.shared, tmp_path, {"folder": str(tmp_path)}).value == [1, 1, 1]
+
+
 def test_the_failure_of_a_step_is_that_of_its_task(tmp_path: Path) -> None:
     """Which, where it was called, the user's frames, its inputs; and what had finished is not run again."""
     with pytest.raises(TaskError) as failed:

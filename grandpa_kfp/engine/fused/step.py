@@ -63,7 +63,7 @@ class Step:
         plan = make_plan(flat, None, ())
         parameters = self._parameters(arguments, code)
         run = self._run = Run(room.run_id, self._graph.name, started=time.time(), graph=self._graph)
-        limits = StepLimits(None, room.warn)
+        limits = StepLimits(live.calls(), room.warn)
         budget = Budget(limits)
         values = self._values = StepValues(
             plan.uses, room.store, self._scratch.spool, _read_often(plan, parameters), room.warn

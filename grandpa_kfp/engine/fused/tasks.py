@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -32,7 +32,18 @@ from .telling import Names
 
 
 class StepLimits(Limits):
-    """What the container has. Tokens (`uses=`) count within one run on one machine: Kubeflow knows none."""
+    """What the step's container was given: the compiler asks for as much as the largest of its tasks.
+
+    Tokens (`uses=`) count within one run on one machine: Kubeflow knows none.
+    """
+
+    def __init__(self, calls: Iterable[Call], note: Callable[[str], None]) -> None:
+        super().__init__(None, note)
+        asked = [asked_by(call.options) for call in calls]
+        for name in (CPU, MEMORY):
+            most = max((item.get(name, 0) for item in asked), default=0)
+            if most:
+                self._given[name] = min(most, self.limit(name))
 
     def of(self, call: Call) -> Request | None:
         asked = {name: count for name, count in asked_by(call.options).items() if name in (CPU, MEMORY, GPU)}
