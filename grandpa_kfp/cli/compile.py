@@ -21,6 +21,7 @@ Examples:
   grandpa compile pipeline.py                     writes pipeline.yaml
   grandpa compile pipeline.py:train -o train.yaml --image registry/team/train:4
   grandpa compile pipeline.py --image python:3.12-slim --bootstrap
+  grandpa compile pipeline.py --fuse chains       fewer containers
 """,
 )
 @file_argument()
@@ -33,6 +34,12 @@ Examples:
     "--code",
     type=click.Choice(["auto", "inline", "task", "store"]),
     help="How the code reaches its tasks: in each task's environment, by a first task, or already in the store.",
+)
+@click.option(
+    "--fuse",
+    type=click.Choice(["none", "chains", "components", "auto"]),
+    help="Which tasks share a container: chains of tasks, each component, or (auto) what asks for it, and more where "
+    "Kubeflow could not hold the pipeline.",
 )
 @click.option("--image", metavar="NAME", help="The image of every node that names none itself.")
 @click.option(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .sources import Source
 
 COMPILE_KEYS = (
-    "code", "image", "bootstrap", "store", "secret", "epoch", "name", "python", "pull_policy", "include",
+    "code", "fuse", "image", "bootstrap", "store", "secret", "epoch", "name", "python", "pull_policy", "include",
 )  # fmt: skip
 """The keys that are options of `compile`, under the same names."""
 

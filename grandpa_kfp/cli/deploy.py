@@ -46,6 +46,9 @@ Examples:
     "--bootstrap/--no-bootstrap", default=None, help="The image is any Python; tasks install the runtime first."
 )
 @click.option("--code", type=click.Choice(["auto", "inline", "task", "store"]), help="How the code reaches its tasks.")
+@click.option(
+    "--fuse", type=click.Choice(["none", "chains", "components", "auto"]), help="Which tasks share a container."
+)
 @click.option("--store", metavar="URI", help="Where values go in the cluster: s3://bucket/prefix?endpoint=URL.")
 @click.option("--store-here", metavar="URI", default="", help="The same store as it is reached from this machine.")
 @click.option("--secret", metavar="NAME", help="The Kubernetes secret with the store's keys; empty for none.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from grandpa_kfp_compiler.kfp.options import CODE_MODES, DEFAULT_SECRET, DEFAULT_STORE
+from grandpa_kfp_compiler.kfp.options import CODE_MODES, DEFAULT_SECRET, DEFAULT_STORE, MODES
 
 Kind = Literal["text", "number", "amount", "switch", "list", "table", "amounts"]
 Place = Literal["project", "profile", "workflow"]
@@ -119,6 +119,7 @@ _ALL = (
     Key("secret", "text", "the Kubernetes secret with the store's keys: its name alone", DEFAULT_SECRET),
     # GRANDPA_CODE is what a container's code travels in
     Key("code", "text", "how the code reaches its tasks", "auto", choices=CODE_MODES, variable="GRANDPA_CODE_MODE"),
+    Key("fuse", "text", "which tasks share a container", "auto", choices=MODES),
     Key("epoch", "number", "raised to make Kubeflow forget what it has cached", 0, least=0),
     Key("bootstrap", "switch", "the image is any Python; tasks install the runtime first", False),
     Key("python", "text", "the Python of the default image", told="the one at work", variable="GRANDPA_IMAGE_PYTHON"),
