@@ -18,7 +18,7 @@ def of_run(run: Run, graph: Graph) -> tuple[Counter[str], Counter[str]]:
     skipped: Counter[str] = Counter()
     for task in run.tasks.values():
         operation = _operation(graph, task.id.split("/"))
-        if isinstance(operation, Call):
+        if isinstance(operation, Call) and not operation.node.key.startswith(_BUILTIN):
             ran[operation.node.name] += task.state in ("succeeded", "failed")
         if operation is not None and task.state == "skipped":
             has_parts = any(other.startswith(f"{task.id}/") for other in run.tasks)
@@ -89,4 +89,4 @@ def node_of(args: list[str]) -> Iterator[str]:
     if "--node" in args:
         key = args[args.index("--node") + 1]
         if not key.startswith(_BUILTIN):
-            yield key.rpartition(":")[2].rpartition(".")[2]
+            yield key.rpartition(":")[2].rpartition("<locals>.")[2]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.register_assert_rewrite("conformance.holding")
+
 COLUMNS = ("python", "threads", "processes", "yaml", "kubeflow", "kfp.local", "docker")
 PROPERTY = "conformance"
 _NAME, _CELL = 36, 10
