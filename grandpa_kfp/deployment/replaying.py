@@ -115,7 +115,7 @@ def _run_step(made: Made, interface: Interface, given: Mapping[str, Any], code: 
         made.node,
         Room(
             made.run, made.task, "1", folder, MemoryStore(), code.load, NOTHING_SECRET, lambda value: None, leave,
-            lambda name, value: ("", {}), lambda event: None, lambda text: None,
+            lambda name, value: ("", {}), lambda event: None, lambda text: None, lambda text: None,
         ),
     )  # fmt: skip
     before = {name: os.environ.get(name) for name in made.env}

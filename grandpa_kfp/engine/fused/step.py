@@ -30,7 +30,7 @@ from ..session import Settings, Tasks, conduct, on_threads
 from ..targets import Targets
 from .kept import Kept
 from .tasks import StepLimits, StepTasks
-from .telling import Names, merged, renamed, told
+from .telling import Names, line_of, merged, renamed, told
 from .values import StepValues
 
 
@@ -75,6 +75,9 @@ class Step:
             mine = renamed(event, self._names, waits)
             if mine is not None:
                 room.tell(mine)
+            line = line_of(event, self._names)
+            if line:
+                room.say(line)
 
         settings = Settings(min(_MOST_LANES, machine.whole_cores() + _WAITING), listeners=(hear,))
         root = str(room.folder / "code")

@@ -16,6 +16,7 @@ from grandpa_kfp_runtime.events.kinds import (
     TaskGrew,
     TaskPrinted,
     TaskQueued,
+    TaskRetried,
 )
 from grandpa_kfp_runtime.logged.entries import Logged
 from grandpa_kfp_runtime.typespec import Json
@@ -70,6 +71,21 @@ def _children(waits: Mapping[str, tuple[str, ...]], names: Names) -> dict[str, t
     return {names.full(task): tuple(map(names.full, before)) for task, before in waits.items()}
 
 
+def line_of(event: Event, names: Names) -> str:
+    """What the container's log says of it: that a task that lasted has ended, or was tried again; empty for nothing.
+
+    >>> line_of(TaskFinished(1.0, "load", 1, 1.25, {}), Names("part", "part"))
+    'load took 1.2 s'
+    """
+    if isinstance(event, TaskFinished) and event.duration_s >= _LASTS_S:
+        return f"{names.short(event.task)} took {event.duration_s:.1f} s"
+    if isinstance(event, TaskRetried):
+        return f"{names.short(event.task)} failed, and is tried again in {event.pause_s:.1f} s: {event.error}"
+    if isinstance(event, TaskCached):
+        return f"{names.short(event.task)} is taken from an earlier attempt"
+    return ""
+
+
 def told(run: TaskRun, names: Names, seen: Mapping[str, str]) -> dict[str, Json]:
     """How one task went. seen: a short text about each output."""
     data: dict[str, Json] = {
@@ -102,3 +118,7 @@ def merged(runs: Iterable[TaskRun], names: Names) -> Logged:
         {f"{task}/{name}": item for task, logged in logs for name, item in logged.artifacts.items()},
         {f"{task}/{name}": item for task, logged in logs for name, item in logged.bars.items()},
     )
+
+
+_LASTS_S = 1.0
+"""A task that ends sooner has no line of its own in the container's log."""

@@ -208,7 +208,7 @@ class _Attempt:
         assert self.records is not None
         told = self._tell_events(callbacks_of(self.env, self.store, self._warn))
         self.step = StepRoom(
-            self.records, self.given, self.call, self.folder, code, self._inline_limit, told, self._warn
+            self.records, self.given, self.call, self.folder, code, self._inline_limit, told, self._log, self._warn
         )
         self.where = self.step.open(self.env)
         values = self._decode([item for item in self.call.interface.inputs if item.kind != "handle"], code.load)
@@ -434,6 +434,11 @@ class _Attempt:
             "python": sys.version.partition(" ")[0],
             "contract": contract.CONTRACT,
         }
+
+    def _log(self, text: str) -> None:
+        """A line of the log, where no engine on this machine tells the same."""
+        if self.env.get(contract.ENV_TELL) != "record":
+            tell(f"{self.task}: {self.redactor.text(text)}")
 
     def _say(self, text: str) -> None:
         if self.verbose:

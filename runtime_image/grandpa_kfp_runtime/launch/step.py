@@ -43,7 +43,8 @@ class Room:
 
     task: the step's own name; folder: of the attempt, in which the code is unpacked into `code`; load: finds a node's
     function or class; leave: takes an output of the step as soon as it is there, and gives its handle; keep: stores
-    what a task logs, its handle and facts; tell: takes events of the step's tasks.
+    what a task logs, its handle and facts; tell: takes events of the step's tasks; say, warn: lines of the container's
+    log.
     """
 
     run_id: str
@@ -57,6 +58,7 @@ class Room:
     leave: Callable[[str, Any], str]
     keep: Callable[[str, Any], tuple[str, Mapping[str, Json]]]
     tell: Callable[[Event], None]
+    say: Callable[[str], None]
     warn: Callable[[str], None]
 
 

@@ -39,6 +39,7 @@ class StepRoom:
     code: Loader | InstalledCode
     inline_limit: int
     told: ToldEvents
+    say: Callable[[str], None]
     warn: Callable[[str], None]
     _outputs: dict[str, Output] = field(default_factory=dict)
     _step: Step | None = None
@@ -65,6 +66,7 @@ class StepRoom:
                 self._leave,
                 self._keep,
                 self.told.tell,
+                self.say,
                 self.warn,
             ),
         )
