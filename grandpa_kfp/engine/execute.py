@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ from .memo.identity import Identities
 from .memo.memo import NO_CACHING, Caching, Memo
 from .packages import check_packages
 from .parameters import bind_parameters
-from .plan import make_plan
+from .plan import Plan, make_plan
 from .record import Record, new_id
 from .resources import Budget, Limits
 from .run import Run
@@ -93,6 +93,62 @@ def execute(
     2
     """
     heard = tuple(map(as_listener, listeners))
+    asked = _asked(graph, targets, given, crew, root)
+    run = asked.run
+    counted = _checked(asked, limits)
+    force = forced(asked.graph, caching.force)
+    opened = _open(store, for_workers=crew is not None and record)
+    scratch = Scratch()
+    code = Targets(asked.graph, lambda: scratch.folder("code"))
+    try:
+        bound = bind_parameters(asked.flat, parameters or {}, code.load_type)
+        kept = _record(run, _given(graph, parameters, bound), root, opened) if record else None
+        if opened is None and run.folder is not None:
+            opened = FileStore(run.folder.parent.parent / "store")
+        means = _Means(
+            bound, code, scratch, opened if record else None, counted, Budget(counted), str(root or Path.cwd())
+        )
+        settings = Settings(threads or default_lanes(), keep_going, cancel=cancel, listeners=heard)
+        if on_failure is not None:
+            given_parameters = {name: item.value for name, item in bound.items() if item.handle is None}
+            settings = replace(settings, at_end=(OnFailure(on_failure, given_parameters, crew, root),))
+        work = _work(asked, means, crew, settings.lanes, caching=caching.on)
+        if caching.on and means.store is not None:
+            settings = replace(settings, memo=_memo(asked, work.table, means, means.store, force, root))
+        lanes = _lanes(work, settings)
+        _give(work, asked.known, settings.memo)
+        plan = asked.plan
+        priority = None if order is None else [-order(call) for call in plan.calls]
+        tasks = Tasks(work.runs, plan.waits_for, work.policies, work.requests, means.budget, priority, plan.always)
+        with captured() if crew is None else nullcontext():
+            return conduct(run, tasks, work, lanes, settings, kept)
+    finally:
+        code.close()
+        scratch.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to run. graph: as workers know it; flat: without its groups; wanted, known: targets and what is given,
+    None where every task is wanted; calls: those whose requirements have to be met."""
+
+    run: Run
+    graph: Graph
+    flat: Graph
+    plan: Plan
+    wanted: Mapping[Any, TaskOutput] | None
+    known: Mapping[TaskOutput, Any]
+    calls: tuple[Call, ...]
+
+
+def _asked(
+    graph: Graph,
+    targets: Sequence[str | TaskOutput] | None,
+    given: Mapping[str | TaskOutput, Any] | None,
+    crew: Crew | None,
+    root: Path | None,
+) -> _Asked:
+    """Raises GraphError, PayloadError."""
     known_to_all = graph if crew is None else crew.prepare(graph, root)
     flat = flatten(known_to_all)
     known = {_output(key): value for key, value in (given or {}).items()}
@@ -103,72 +159,57 @@ def execute(
         {(output.task, output.output) for output in known},
     )
     run = Run(new_id(), graph.name, started=time.time(), graph=graph)
-    counted = Limits(limits, lambda text: note(run, text))
-    all_calls = plan.calls if targets is not None else tuple(graph.calls())
-    counted.check(all_calls)
-    check_packages(all_calls, lambda text: note(run, text))
-    force = forced(known_to_all, caching.force)  # before anything is written: raises for a name that means nothing
-    opened = _open(store)
-    if crew is not None and record:
-        from .processes.work import store_uri
-
-        store_uri(opened)  # before anything is written: raises for a store that only this process has
-    scratch = Scratch()
-    code = Targets(known_to_all, lambda: scratch.folder("code"))
-    try:
-        bound = bind_parameters(flat, parameters or {}, code.load_type)
-        kept = _record(run, _given(graph, parameters, bound), root, opened) if record else None
-        if opened is None and run.folder is not None:
-            opened = FileStore(run.folder.parent.parent / "store")
-        kept_in = opened if record else None
-        folder = str(root or Path.cwd())
-        settings = Settings(threads or default_lanes(), keep_going, cancel=cancel, listeners=heard)
-        if on_failure is not None:
-            given_parameters = {name: item.value for name, item in bound.items() if item.handle is None}
-            settings = replace(settings, at_end=(OnFailure(on_failure, given_parameters, crew, root),))
-        budget = Budget(counted)
-        work: GraphTasks | ProcessWork
-        if crew is None:
-            values = Values(plan.uses, spool=scratch.spool, store=kept_in, failed=lambda text: note(run, text))
-            held = Supplies(values, bound, code, scratch, counted, budget, folder, settings.lanes)
-            work = GraphTasks(run, flat, plan, held, wanted)
-            give: Callable[[str, str, Any], str] = values.give
-        else:
-            from .processes.work import ProcessSupplies, ProcessWork
-
-            caches = caching.on and kept_in is not None
-            supplies = ProcessSupplies(bound, code, scratch, kept_in, folder, counted, budget, caches)
-            work = ProcessWork(run, flat, plan, crew, supplies, wanted)
-            give = work.give
-        memo = _memo(run, known_to_all, work.table, bound, kept_in if caching.on else None, force, root)
-        settings = replace(settings, memo=memo)
-        lanes = _lanes(work, settings)
-        for output, value in known.items():
-            handle = give(output.task, output.output, value)
-            if memo is not None and handle:
-                memo.given[output.task, output.output] = handle
-        priority = None if order is None else [-order(call) for call in plan.calls]
-        tasks = Tasks(work.runs, plan.waits_for, work.policies, work.requests, budget, priority, plan.always)
-        with captured() if crew is None else nullcontext():
-            return conduct(run, tasks, work, lanes, settings, kept)
-    finally:
-        code.close()
-        scratch.close()
+    calls = plan.calls if targets is not None else tuple(graph.calls())
+    return _Asked(run, known_to_all, flat, plan, wanted, known, calls)
 
 
-def _memo(
-    run: Run,
-    graph: Graph,
-    table: TaskTable,
-    parameters: Mapping[str, Constant],
-    store: Store | None,
-    force: Forced,
-    root: Path | None,
-) -> Memo | None:
-    if store is None:
-        return None
-    identities = Identities(GraphCode(graph, root), parameters)
-    return Memo(run, table, identities, store, force, lambda text: note(run, text))
+def _checked(asked: _Asked, limits: Mapping[str, Any] | None) -> Limits:
+    """What tasks may hold together. Raises ParameterError where one of them asks for what it can never have."""
+    counted = Limits(limits, lambda text: note(asked.run, text))
+    counted.check(asked.calls)
+    check_packages(asked.calls, lambda text: note(asked.run, text))
+    return counted
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """parameters: of the run; code: in this process; scratch: room on disk; store: None where nothing is recorded;
+    limits, budget: what tasks may hold of the machine, and who does; root: the folder that reports name files from."""
+
+    parameters: Mapping[str, Constant]
+    code: Targets
+    scratch: Scratch
+    store: Store | None
+    limits: Limits
+    budget: Budget
+    root: str
+
+
+def _work(asked: _Asked, means: _Means, crew: Crew | None, lanes: int, *, caching: bool) -> GraphTasks | ProcessWork:
+    """The run's tasks, on threads or on the crew's worker processes."""
+    run, parameters, code, scratch, store = asked.run, means.parameters, means.code, means.scratch, means.store
+    if crew is None:
+        values = Values(asked.plan.uses, spool=scratch.spool, store=store, failed=lambda text: note(run, text))
+        supplies = Supplies(values, parameters, code, scratch, means.limits, means.budget, means.root, lanes)
+        return GraphTasks(run, asked.flat, asked.plan, supplies, asked.wanted)
+    from .processes.work import ProcessSupplies, ProcessWork
+
+    keyed = caching and store is not None
+    theirs = ProcessSupplies(parameters, code, scratch, store, means.root, means.limits, means.budget, keyed)
+    return ProcessWork(run, asked.flat, asked.plan, crew, theirs, asked.wanted)
+
+
+def _give(work: GraphTasks | ProcessWork, known: Mapping[TaskOutput, Any], memo: Memo | None) -> None:
+    """Outputs that are known before the run."""
+    for output, value in known.items():
+        handle = work.give(output.task, output.output, value)
+        if memo is not None and handle:
+            memo.given[output.task, output.output] = handle
+
+
+def _memo(asked: _Asked, table: TaskTable, means: _Means, store: Store, force: Forced, root: Path | None) -> Memo:
+    identities = Identities(GraphCode(asked.graph, root), means.parameters)
+    return Memo(asked.run, table, identities, store, force, lambda text: note(asked.run, text))
 
 
 def _lanes(work: GraphTasks | ProcessWork, settings: Settings) -> OpenLanes:
@@ -197,12 +238,16 @@ def _output(key: str | TaskOutput) -> TaskOutput:
     return TaskOutput(key) if isinstance(key, str) else key
 
 
-def _open(store: Store | str | Path | None) -> Store | None:
-    """The store, asked once whether it answers."""
-    if store is None:
-        return None
-    opened = open_store(store) if isinstance(store, str | Path) else store
-    check_reachable(opened)
+def _open(store: Store | str | Path | None, *, for_workers: bool) -> Store | None:
+    """The store, asked once whether it answers. Raises StoreError; ParameterError for one that workers cannot open."""
+    opened = None
+    if store is not None:
+        opened = open_store(store) if isinstance(store, str | Path) else store
+        check_reachable(opened)
+    if for_workers:
+        from .processes.work import store_uri
+
+        store_uri(opened)
     return opened
 
 

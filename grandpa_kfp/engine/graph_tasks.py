@@ -144,6 +144,10 @@ class GraphTasks:
             output.close()
             self._leave(under_way)
 
+    def give(self, task: str, output: str, value: Any) -> str:
+        """An output that is known before the run; its handle, empty where it has none."""
+        return self._supplies.values.give(task, output, value)
+
     def publish(self, task: int, result: Mapping[str, Any]) -> Mapping[str, str]:
         handles = self._supplies.values.publish(self._table.runs[task].id, result)
         note_outputs(self._attempts[task].context.log, result, handles, {})
