@@ -41,7 +41,8 @@ class Extension:
     """Tasks to come below a grown one, in their own names.
 
     needs: the tasks of the plan that its result is made of; left: how many of all that it needs may be missing
-    when it goes on; targets: what the keys of nodes stand for; skipped: tasks that would stand there, and never run.
+    when it goes on; targets: what the keys of nodes stand for; skipped: tasks that would stand there, and never run;
+    more: whether others come after these.
     """
 
     plan: Plan
@@ -49,6 +50,7 @@ class Extension:
     targets: Mapping[str, Any]
     left: int = 0
     skipped: tuple[Call, ...] = ()
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,8 @@ class Growth(Growing):
         awaited = {task for before in plan.waits_for for task in before}
         needs.update(dict.fromkeys(task for task in range(len(plan.calls)) if task not in awaited))
         targets = {key: node.target for key, node in graph.nodes().items()}
-        return Extension(plan, tuple(needs), targets, left, skipped)
+        more = left > 0 or self.has_more()  # only where all has to end first is the next part made by now
+        return Extension(plan, tuple(needs), targets, left, skipped, more)
 
 
 def _bound_result(graph: Graph, value: Value) -> TaskOutput | Bound:
@@ -308,7 +311,7 @@ def extend(
         prefix = prefix_below(table.runs[parent].id) if growth.control is None else ""
         growth.scope = Scope(parent, prefix, extension.targets)
     added = table.add(parent, growth.scope, plan)
-    ready = schedule.add(parent, plan.waits_for, extension.needs, extension.left, plan.always)
+    ready = schedule.add(parent, plan.waits_for, extension.needs, extension.left, plan.always, lasting=extension.more)
     ledger.grew(parent, added, table.skip(parent, extension.skipped))
     return ready
 

@@ -132,12 +132,14 @@ class RationedSchedule(Schedule):
         needs: Sequence[int],
         left: int = 0,
         always: Mapping[int, Collection[int]] | None = None,
+        *,
+        lasting: bool = False,
     ) -> list[int]:
         self._over(task)
         if not self._counts:
             first = self.count
             self._counts = any(map(self.requests.__getitem__, range(first, first + len(waits_for))))
-        return super().add(task, waits_for, needs, left, always or {})
+        return super().add(task, waits_for, needs, left, always or {}, lasting=lasting)
 
     def hold(self) -> None:
         for waiting in self._aside.values():

@@ -74,8 +74,8 @@ class Schedule:
     """
 
     __slots__ = (
-        "_ages", "_always", "_followers", "_grown", "_held", "_key", "_missing", "_ready", "_reserved", "_stopped",
-        "_vital", "running",
+        "_ages", "_always", "_followers", "_grown", "_held", "_key", "_lasting", "_missing", "_ready", "_reserved",
+        "_stopped", "_vital", "_wounded", "running",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +104,8 @@ class Schedule:
         self._always: dict[int, tuple[frozenset[int], frozenset[int]]] = {}  # what they wait for, what has to succeed
         self._vital: set[int] = set()  # those that run always and have not ended, and all that they have become
         self._held = False  # only they become ready
+        self._lasting: set[int] = set()  # of tasks that have grown: those that will grow once more
+        self._wounded: set[int] = set()  # those of which something has failed that they have grown
         self._note_always(0, waits_for, always)
         self.running = 0
 
@@ -237,6 +239,8 @@ class Schedule:
         needs: Sequence[int],
         left: int = 0,
         always: Mapping[int, Collection[int]] = _NONE,
+        *,
+        lasting: bool = False,
     ) -> list[int]:
         """A running task goes on as others: they get the numbers from `count` on, and it waits.
 
@@ -245,6 +249,7 @@ class Schedule:
         for are missing, and goes before all others then; `finish` does not tell. New tasks are as urgent as
         the task is; of equally urgent ones the newest go first, so that few are under way; but where a task grows
         several times, which it does with `left`, in the order they were added. always: as of the class, counted from 0.
+        lasting: it will go on as more of them, also where one of these has failed; then it is lost with the last.
         Returns the new ones that are ready. A task that was lost meanwhile gets none.
 
         >>> schedule = Schedule([(), ()])
@@ -273,7 +278,13 @@ class Schedule:
         self._grown[task] = left
         for need in needs:
             self._follow(first + need, task)
-        if self._missing[task] <= left:
+        if lasting:
+            self._lasting.add(task)
+        elif self._lasting:
+            self._lasting.discard(task)
+        if task in self._wounded and not lasting:
+            self._missing[task] = -1
+        elif self._missing[task] <= left:
             self._go_on(task)
         ready = [number for number, before in enumerate(waits_for, first) if not before and self._goes(number)]
         for number in ready:
@@ -301,11 +312,19 @@ class Schedule:
             heappush(self._ready, ((~task) << _BITS) | task)  # below all others; what grew last first
 
     def is_lost(self, task: int) -> bool:
-        """Whether a task before it, or one that it has grown, has failed."""
+        """Whether a task before it, or one that it has grown, has failed, and it does not go on."""
         return self._missing[task] < 0
 
     def fail(self, task: int) -> list[int]:
-        """A running task failed for good: every task that waits for it, however far, is returned and never runs."""
+        """A running task failed for good: every task that waits for it, however far, is returned and never runs. Of
+        those that have grown it, one that is lasting is returned, and gives the rest of what it becomes all the same.
+
+        >>> schedule = Schedule([(), (0,)])
+        >>> schedule.take(), schedule.add(0, [()], [0], lasting=True), schedule.take(), schedule.fail(2)
+        (0, [2], 2, [0, 1])
+        >>> schedule.take(), schedule.add(0, [()], [0]), schedule.take(), schedule.finish(3), schedule.take()
+        (0, [3], 3, [], None)
+        """
         self.running -= 1
         lost = self._lose_behind(task)
         self._vital.discard(task)
@@ -321,6 +340,15 @@ class Schedule:
                     if follower in self._always and failed not in self._always[follower][1]:
                         if follower not in passed:
                             passed.add(follower)
+                            waiting.append(follower)
+                        continue
+                    if follower in self._lasting:
+                        self._missing[follower] -= 1
+                        if self._missing[follower] == self._grown[follower]:
+                            self._go_on(follower)
+                        if follower not in self._wounded:
+                            self._wounded.add(follower)
+                            lost.append(follower)
                             waiting.append(follower)
                         continue
                     self._vital.discard(follower)

@@ -15,10 +15,12 @@ _FEW = 32
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """The next rounds, by their items. left: how many of all of them may be missing when the loop goes on."""
+    """The next rounds, by their items. left: how many of all of them may be missing when the loop goes on; more:
+    whether others come after these."""
 
     items: Sequence[Json]
-    left: int
+    left: int = 0
+    more: bool = False
 
 
 class YamlGrowth(Growing):
@@ -26,8 +28,8 @@ class YamlGrowth(Growing):
 
     >>> from unittest.mock import Mock
     >>> growth = YamlGrowth(Mock(), ["a", "b", "c", "d"], 2)
-    >>> growth.more(), growth.more(), growth.more(), growth.more()
-    (Extension(items=['a', 'b'], left=1), Extension(items=['c'], left=1), Extension(items=['d'], left=0), None)
+    >>> [(next_.items, next_.left, next_.more) for next_ in iter(growth.more, None)]
+    [(['a', 'b'], 1, True), (['c'], 1, True), (['d'], 0, False)]
     """
 
     __slots__ = ("_begun", "_items", "_most")
@@ -44,4 +46,5 @@ class YamlGrowth(Growing):
         step = 1 if self._most < _FEW else self._most // 2
         items = self._items[self._begun : self._begun + (step if self._begun else self._most)]
         self._begun += len(items)
-        return Extension(items, self._most - step if self._begun < len(self._items) else 0)
+        more = self._begun < len(self._items)
+        return Extension(items, self._most - step if more else 0, more)

@@ -197,7 +197,7 @@ class YamlTasks:
         if schedule.is_lost(task):
             return schedule.add(task, (), ())
         added = self._table.add_rounds(task, extension.items)
-        ready = schedule.add(task, added.waits_for, added.needs, extension.left, added.always)
+        ready = schedule.add(task, added.waits_for, added.needs, extension.left, added.always, lasting=extension.more)
         self._ledger.grew(task, [number for number in added.numbers if self._table.runs[number].id])
         return ready
 

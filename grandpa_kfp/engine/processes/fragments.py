@@ -73,8 +73,7 @@ class FragmentMaker:
         result = growth.results.pop()
         closed = result if isinstance(result, TaskOutput) else self._closed(result)
         whole = Plan(calls, bounds, plan.waits_for, plan.uses, plan.always)
-        more = extension.left > 0 or growth.has_more()  # only where all has to end first is the next part made by now
-        return Fragment(whole, extension.needs, extension.left, closed, code, more)
+        return Fragment(whole, extension.needs, extension.left, closed, code, extension.more)
 
     def _bare(self, call: Call, code: dict[str, bytes]) -> Call:
         known = self._nodes.get(id(call.node))

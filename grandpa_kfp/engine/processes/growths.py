@@ -79,7 +79,8 @@ class Growths:
 
     def _extend(self, task: int, growth: Growth, fragment: Fragment) -> None:
         growth.results.append(fragment.result)
-        self._add(task, growth, Extension(fragment.plan, fragment.needs, {}, fragment.left), fragment.code)
+        extension = Extension(fragment.plan, fragment.needs, {}, fragment.left, (), fragment.more)
+        self._add(task, growth, extension, fragment.code)
 
     def _add(self, task: int, growth: Growth, extension: Extension, code: Mapping[str, bytes]) -> None:
         first = self._state.schedule.count
