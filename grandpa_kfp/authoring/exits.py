@@ -5,7 +5,7 @@ The block becomes a group, and the node a task that runs always behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ParamSpec
 
@@ -69,8 +69,11 @@ ON_FAILURE = (Ended(only_failed=True),)
 
 
 @contextmanager
-def guarded(handler: Any, where: str, *args: Any) -> Iterator[None]:
-    """As a block of `on_exit`, of a whole workflow. where: of the workflow."""
+def guarded(handler: Any, where: str, args: tuple[Any, ...], values: Mapping[str, Any]) -> Iterator[None]:
+    """As a block of `on_exit`, of a whole workflow.
+
+    where: of the workflow; values: of its parameters, which reach those of the handler that are called the same.
+    """
     tracer = tracer_of("on_exit")
     with told_as(where):
         called = handler_of(handler, f"{where}: on_exit")
@@ -78,8 +81,17 @@ def guarded(handler: Any, where: str, *args: Any) -> Iterator[None]:
     with tracer.inside(group.block):
         yield
     with told_as(where):
-        called(*args)
+        called(*args, **{name: values[name] for name in _named(handler) if name in values})
     _behind(tracer, group)
+
+
+def _named(handler: FunctionNode[..., Any] | Instance) -> Iterator[str]:
+    """The parameters of a handler that can be given by name."""
+    definition = handler._definition
+    methods = definition.methods() if isinstance(handler, Instance) else [""]
+    for item in definition.shape(methods[0]).signature.parameters.values() if methods else ():
+        if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY):
+            yield item.name
 
 
 def _behind(tracer: Tracer, group: OpenGroup) -> None:

@@ -204,7 +204,7 @@ class WorkflowFunction(Generic[P, R]):
             return self.call_body(values)
         from .exits import guarded
 
-        with guarded(self.on_exit, self.where):
+        with guarded(self.on_exit, self.where, (), values):
             return self.call_body(values)
 
     def call_body(self, values: Mapping[str, Any]) -> R:
@@ -220,7 +220,7 @@ class WorkflowFunction(Generic[P, R]):
     def _handled_body(self, values: Mapping[str, Any]) -> R:
         from .exits import ON_FAILURE, guarded
 
-        with guarded(self.on_failure, self.where, *ON_FAILURE):
+        with guarded(self.on_failure, self.where, ON_FAILURE, {}):
             return self.guarded_body(values)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -416,7 +416,7 @@ def Workflow(
     defaults: any of a node's options, for every task (a node's own come first); callbacks: told of each event
     of a run, functions or objects with methods such as `on_task_finished` (docs/events.md);
     on_failure: a node that is called once, with a `FailureInfo`, when a run has failed; on_exit: a node that is called
-    when all tasks have ended, however (docs/failures.md).
+    when all tasks have ended, however, with those of the workflow's parameters that it has too (docs/failures.md).
     Raises TraceError for an unknown option or a value that cannot be.
 
     >>> from grandpa_kfp import Node
