@@ -31,7 +31,7 @@ class Crew:
         self.speeds = Speeds()
         scratch = self._scratch = Scratch()
         self._started = 0
-        self._sha256 = ""
+        self._codes: set[str] = set()
         self._folder = ""
         self._known: dict[str, Any] = {}
         self.memory = Memory(memory_bytes or default_limit_bytes(), lambda: scratch.folder("memory"))
@@ -44,16 +44,21 @@ class Crew:
         )
 
     def _learn(self, code: Code, nodes: Mapping[str, Any]) -> None:
-        """The code of the next run. Workers that have another are ended. Raises PayloadError."""
-        self._known = dict(nodes)
-        if code.sha256 == self._sha256:
+        """The code of the next run. Workers get it besides what they have; where the two differ in a module or file,
+        they are ended. Raises PayloadError."""
+        if code.sha256 in self._codes:
+            self._known.update(nodes)
             return
-        from grandpa_kfp_runtime.code.loader import unpack
+        from grandpa_kfp_runtime.code.loader import add_members, unpack
 
-        _dismiss(self.hands)
         folder = self._scratch.folder(f"code-{code.sha256[:16]}")
         unpack(code.zip, code.sha256, folder)
-        self._sha256, self._folder = code.sha256, str(folder)
+        if self.hands and add_members(folder, Path(self._folder)):
+            self._codes.add(code.sha256)
+            self._known.update(nodes)
+            return
+        _dismiss(self.hands)
+        self._codes, self._folder, self._known = {code.sha256}, str(folder), dict(nodes)
 
     def prepare(self, graph: Graph, root: Path | None) -> Graph:
         """The graph as workers know it, its code within their reach. Raises PayloadError."""
@@ -101,7 +106,7 @@ class Crew:
     def close(self) -> None:
         """No process, no memory, no file is left when this returns. What comes later starts anew."""
         _end(self.hands, self.memory, self._scratch)
-        self._sha256, self._known = "", {}
+        self._codes, self._known = set(), {}
 
 
 def _end_own(process: int, hands: list[Hand], memory: Memory, scratch: Scratch) -> None:

@@ -84,7 +84,8 @@ class Runner:
         self._opening = threading.Lock()
         self._teller = Teller()
         self._prints = Voice()
-        self._loader: Loader | None = None
+        self._opened: Loader | None = None  # of this or an earlier run
+        self._loader: Loader | None = None  # when it is known to have the code of this run
         self._base = contextvars.copy_context()
         self._keeper = Keeper()
         self._base.run(keep_in, self._keeper)
@@ -113,6 +114,7 @@ class Runner:
         self._store = open_store(setting.store) if setting.store else None
         self.holdings.clear()
         self.holdings = Holdings(self._spool, self._store, self._note)
+        self._loader = None
 
     def close(self) -> None:
         """The worker ends in order: what it has kept ends too."""
@@ -269,17 +271,25 @@ class Runner:
                 return self._loader
             from grandpa_kfp_runtime.code.loader import Loader
 
-            loader = Loader(self._folder)
-            main = self._setting.main
-            if main in loader.modules:
-                import importlib
-
-                from ...loading import marked_as_loading
-
-                with marked_as_loading(main):  # a run at its top level would load it in workers again, without end
-                    sys.modules["__main__"] = importlib.import_module(main)
+            loader = self._opened
+            if loader is None:
+                loader = self._opened = Loader(self._folder)
+            else:
+                loader.refresh()
+            self._enter_main(loader)
             self._loader = loader
             return loader
+
+    def _enter_main(self, loader: Loader) -> None:
+        main = self._setting.main
+        if main not in loader.modules or sys.modules["__main__"] is sys.modules.get(main):
+            return
+        import importlib
+
+        from ...loading import marked_as_loading
+
+        with marked_as_loading(main):  # a run at its top level would load it in workers again, without end
+            sys.modules["__main__"] = importlib.import_module(main)
 
     def failure(
         self,

@@ -87,6 +87,52 @@ def unpack(zip_bytes: bytes, sha256: str, folder: Path | str) -> Path:
     return target
 
 
+def add_members(more: Path, folder: Path) -> bool:
+    """Adds the members of an unpacked zip to a folder that has another's; False, and nothing done, where they differ.
+
+    So a process that has loaded modules of the folder can load those of both.
+    """
+    new: list[Path] = []
+    for file in sorted(more.rglob("*")):
+        if file.is_dir():
+            continue
+        path = file.relative_to(more)
+        known = folder / path
+        if path.as_posix() == MANIFEST:
+            continue
+        if not known.exists():
+            if path.name == "__init__.py" and known.parent.is_dir():
+                return False  # a folder that may have been imported as a package without it
+            new.append(path)
+        elif not known.is_file() or known.read_bytes() != file.read_bytes():
+            return False
+    merged = _merged(_manifest_of(folder), _manifest_of(more))
+    for path in new:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes((more / path).read_bytes())
+    (folder / MANIFEST).write_text(json.dumps(merged, indent=1, sort_keys=True), encoding="utf-8")
+    return True
+
+
+def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    merged = {**one, **other}
+    for name, value in one.items():
+        theirs = other.get(name)
+        if isinstance(value, list) and isinstance(theirs, list):
+            merged[name] = sorted({*value, *theirs})
+        elif isinstance(value, dict) and isinstance(theirs, dict):
+            merged[name] = {**value, **theirs}
+    return merged
+
+
+def _manifest_of(folder: Path) -> dict[str, Any]:
+    file = folder / MANIFEST
+    if not file.is_file():
+        return {}
+    manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return manifest
+
+
 def _check_member(member: zipfile.ZipInfo) -> None:
     name = member.filename
     path = PurePosixPath(name.replace("\\", "/"))
@@ -112,10 +158,8 @@ class Loader:
         self.folder = Path(os.path.abspath(folder))
         self._loaded: dict[str, Any] = {}
         self._aside: dict[str, Any] = {}
-        self._manifest = self._read_manifest()
-        self.modules = frozenset(self._manifest.get("modules", ()))
-        self._packed_by = str(self._manifest.get("python", ""))
-        self._open()
+        self._learn()
+        sys.path.insert(0, str(self.folder))
 
     def load(self, key: str) -> Any:
         """The callable of a key, a node's mark taken off.
@@ -158,20 +202,20 @@ class Loader:
     ) -> None:
         self.close()
 
-    def _read_manifest(self) -> dict[str, Any]:
-        file = self.folder / MANIFEST
-        if not file.is_file():
-            return {}
-        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return manifest
+    def refresh(self) -> None:
+        """Takes notice of members that were added to the folder since, as `add_members` does."""
+        if _manifest_of(self.folder) != self._manifest:
+            self._learn()
 
-    def _open(self) -> None:
+    def _learn(self) -> None:
+        self._manifest = _manifest_of(self.folder)
+        self.modules = frozenset(self._manifest.get("modules", ()))
+        self._packed_by = str(self._manifest.get("python", ""))
         inside = str(self.folder) + os.sep
         for name in self.modules:
             known = sys.modules.get(name)
             if known is not None and not str(getattr(known, "__file__", None) or "").startswith(inside):
                 self._aside[name] = sys.modules.pop(name)
-        sys.path.insert(0, str(self.folder))
         importlib.invalidate_caches()
 
     def _reference(self, key: str) -> Any:
