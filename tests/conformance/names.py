@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from grandpa_kfp.engine.run import Run
 from grandpa_kfp_compiler.graph import Call, Graph, Loop, Operation, bodies_of
 
+_COUNTED = re.compile(r"-\d+$")
 _BUILTIN = "grandpa_kfp_runtime.builtins:"
 
 
@@ -80,8 +82,12 @@ class Spec:
 
     def _own(self, component: Any) -> Iterator[str]:
         if "executorLabel" in component:
-            container = self._spec["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
-            yield from node_of(container.get("args", []))
+            label = component["executorLabel"]
+            container = self._spec["deploymentSpec"]["executors"][label]["container"]
+            if "grandpa_kfp_runtime" in container["command"]:
+                yield from node_of(container["args"])
+            else:
+                yield _COUNTED.sub("", label.removeprefix("exec-")).replace("-", "_")
 
 
 def node_of(args: list[str]) -> Iterator[str]:
