@@ -68,7 +68,7 @@ def compile_graph(graph: Graph, options: CompileOptions | None = None) -> Compil
     except ValueError as error:
         raise CompileError(f"{graph.name}: {error}") from error
     check_upload(text)
-    notes = (*found.executors.notes, *_notes(graph, found.prepared), *told(graph, found))
+    notes = (*found.executors.notes, *_notes(graph, found.prepared), *told(graph, found, options))
     return Compiled(text, notes, found.plan.mode, pipeline, found.plan.upload)
 
 

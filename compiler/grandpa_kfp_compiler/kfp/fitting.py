@@ -83,6 +83,7 @@ def _lowered(
     prepared = run_passes(
         graph, mode=options.fuse, most=most, print_after=options.print_after, write=write, stages=stages
     )
+    _check_rounds(stages["fuse"], options)
     code = prepared.code or graph.code
     assert code is not None
     bare = lower(prepared, options, executors)
@@ -90,6 +91,30 @@ def _lowered(
     plan = plan_code(code, bare, options)
     pipeline = add_code(bare, plan, code, options, executors)
     return Fitted(stages, prepared, executors, pipeline, plan, predict_workflow(pipeline))
+
+
+def _check_rounds(graph: Graph, options: CompileOptions) -> None:
+    """Raises CompileError for a loop that alone is too much, before anything is said of its list."""
+    for item, rounds in _rounds(graph):
+        tasks = max(1, _containers(item.body))
+        size = (rounds or 0) * tasks * _ROUND_BYTES
+        if size > WORKFLOW_LIMIT_BYTES:
+            fuse = "" if options.fuse == "auto" else f"compile with --fuse auto (it is --fuse {options.fuse}), "
+            raise CompileError(
+                f"{place_of(item)}: its {rounds:,} rounds of {_number(tasks, 'task')} make an Argo Workflow of about "
+                f"{size // 1024:,} KiB, and Kubernetes stores {WORKFLOW_LIMIT_BYTES // 1024:,}: {fuse}loop over fewer "
+                "items, or inside a node"
+            )
+
+
+def _rounds(graph: Graph) -> Iterator[tuple[Loop, int | None]]:
+    """Each loop outside of steps, and how many rounds it is known to have."""
+    for item in graph.operations:
+        if isinstance(item, Loop):
+            yield item, rounds_of(item, graph)
+        if not (isinstance(item, Group) and item.fused):
+            for body in bodies_of(item):
+                yield from _rounds(body)
 
 
 def _too_large(graph: Graph, found: Fitted, options: CompileOptions) -> str:
@@ -106,7 +131,7 @@ def _too_large(graph: Graph, found: Fitted, options: CompileOptions) -> str:
         text += ", though all that may share a container does"
     if found.plan.parts:
         ways.append("let the code lie in the store (--code store)")
-    if any(_loops(graph)):
+    if any(_rounds(graph)):
         ways.append("loop over fewer items, or inside a node")
     return f"{text}: {', '.join([*ways, 'do more in each node'])}"
 
@@ -114,14 +139,15 @@ def _too_large(graph: Graph, found: Fitted, options: CompileOptions) -> str:
 # --- what is told ---------------------------------------------------------------------------------
 
 
-def told(graph: Graph, found: Fitted) -> Iterator[str]:
+def told(graph: Graph, found: Fitted, options: CompileOptions) -> Iterator[str]:
     """What the user should know of fusion and size, a line each; nothing where nothing happened."""
     fused = found.stages["fuse"]
     groups = list(fused_groups(fused))
-    yield from _split_components(graph, fused)
+    if options.fuse != "none":
+        yield from _split_components(graph, fused)
     tasks = count_tasks(found.pipeline)
     if groups:
-        saved = _containers(graph, graph) - _containers(fused, fused)
+        saved = _containers(graph) - _containers(fused)
         yield f"pods: {2 * (tasks + saved):,} -> {2 * tasks:,} (2 a task), {len(groups):,} of them run several tasks"
     nested = [item for item in found.prepared.operations if isinstance(item, Group)]
     if groups or nested:
@@ -143,7 +169,7 @@ def told(graph: Graph, found: Fitted) -> Iterator[str]:
     yield from _open_loops(fused, found)
 
 
-def _containers(graph: Graph, around: Graph) -> int:
+def _containers(graph: Graph) -> int:
     """Tasks of the user's that are containers; a step is one."""
     count = 0
     for item in graph.operations:
@@ -153,7 +179,7 @@ def _containers(graph: Graph, around: Graph) -> int:
             count += 1
         else:
             rounds = (rounds_of(item, graph) or 1) if isinstance(item, Loop) else 1
-            count += rounds * sum(_containers(body, graph) for body in bodies_of(item))
+            count += rounds * sum(_containers(body) for body in bodies_of(item))
     return count
 
 
@@ -167,31 +193,17 @@ def _name(component: ComponentCall) -> str:
     return "/".join(component.path)
 
 
-def _loops(graph: Graph) -> Iterator[Loop]:
-    for item in graph.operations:
-        if isinstance(item, Loop):
-            yield item
-        if not (isinstance(item, Group) and item.fused):
-            for body in bodies_of(item):
-                yield from _loops(body)
-
-
-def _open_loops(graph: Graph, found: Fitted, times: int = 1) -> Iterator[str]:
+def _open_loops(graph: Graph, found: Fitted) -> Iterator[str]:
     """Loops of which only the run knows the rounds, and how many there may be."""
-    for item in graph.operations:
-        if isinstance(item, Group) and item.fused:
-            continue
-        if isinstance(item, Loop) and rounds_of(item, graph) is None:
-            tasks = max(1, _containers(item.body, item.body))
+    for item, rounds in _rounds(graph):
+        if rounds is None:
+            tasks = max(1, _containers(item.body))
             room = WORKFLOW_LIMIT_BYTES - found.size.total
-            most = max(1, room // (_ROUND_BYTES * (tasks + 1)))
-            at_once = item.parallelism or PARALLELISM
+            most = min(MOST_ITEMS, max(1, room // (_ROUND_BYTES * (tasks + 1))))
             yield (
                 f"{place_of(item)}: Kubeflow holds about {most:,} rounds of it ({_number(tasks, 'task')} each), "
-                f"{at_once:,} at once; in a @Component(fuse=True) all of them are one step"
+                f"{item.parallelism or PARALLELISM:,} at once; in a @Component(fuse=True) all of them are one step"
             )
-        for body in bodies_of(item):
-            yield from _open_loops(body, found)
 
 
 def _number(count: int, noun: str) -> str:
@@ -200,3 +212,6 @@ def _number(count: int, noun: str) -> str:
 
 _ROUND_BYTES = 900
 """A task's share of the compressed status, about."""
+
+MOST_ITEMS = 1_300
+"""Handles of so many items are one argument of a process."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..graph import Branch, Call, Graph, Group, Operation, bodies_of, dependencies
+from .builtins import is_builtin
 from .order import in_order
 
 
@@ -24,6 +25,7 @@ def critical_path(graph: Graph, inside: Mapping[str, int] | None = None) -> Leng
     """The longest path, where what is nested begins when all that it reads is there, and ends as a whole.
 
     inside: calls that are several tasks -> the longest path in them. Rounds of a loop run side by side.
+    What passes add does not count.
 
     >>> from ..graph import PythonNode, TaskOutput
     >>> add = PythonNode("m:add", "add")
@@ -41,7 +43,7 @@ def critical_path(graph: Graph, inside: Mapping[str, int] | None = None) -> Leng
 
 def _length(item: Operation, inside: Mapping[str, int]) -> Length:
     if isinstance(item, Call):
-        return Length(inside.get(item.id, 1), 1)
+        return Length() if is_builtin(item.node) else Length(inside.get(item.id, 1), 1)
     lengths = [critical_path(body, inside) for body in bodies_of(item)]
     longest = max(lengths, default=Length())
     if isinstance(item, Group) and item.fused:
