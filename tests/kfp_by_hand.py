@@ -84,7 +84,8 @@ class Cluster:
         failed = [one.failed for one in made.values() if isinstance(one, Lost) and one.failed is not None]
         if failed:
             raise TaskFailed(str(failed[0]), outputs)
-        declared = component["dag"].get("outputs", {}).get("parameters", {})
+        given = component["dag"].get("outputs", {})
+        declared = {**given.get("parameters", {}), **given.get("artifacts", {})}
         assert outputs.keys() == declared.keys(), f"{way} gives {sorted(outputs)}, not {sorted(declared)}"
         return outputs
 
@@ -206,6 +207,11 @@ def _values(texts: Mapping[str, str], types: Mapping[str, str]) -> Outputs:
 def _outputs(component: Any, made: Mapping[str, Outputs | Lost]) -> Outputs:
     """Of a DAG, those whose tasks have run; of several selectors the first."""
     found = {}
+    for name, of in component["dag"].get("outputs", {}).get("artifacts", {}).items():
+        (one,) = of["artifactSelectors"]
+        outputs = made[one["producerSubtask"]]
+        assert not isinstance(outputs, Lost)
+        found[name] = outputs[one["outputArtifactKey"]]
     for name, of in component["dag"].get("outputs", {}).get("parameters", {}).items():
         if "valueFromParameter" in of:
             selectors = [of["valueFromParameter"]]

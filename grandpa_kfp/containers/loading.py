@@ -28,7 +28,7 @@ def kfp_component(source: str | os.PathLike[str], /, *, name: str | None = None)
 
     source: a component file (a container component, a Python component that the kfp SDK compiled, or a file of the old
     `implementation: container:` form), from the folder of the Python file that calls this where it is there, else from
-    the working directory; or the text of one, which has more than one line. name: the node's, by default the
+    the working directory; or the text of one (anything with a line break). name: the node's, by default the
     component's.
 
     The node takes its inputs by name; parameters are values, artifacts are files: a `File`, a path that a node
@@ -61,7 +61,7 @@ def kfp_component(source: str | os.PathLike[str], /, *, name: str | None = None)
 
 def _text(source: Any) -> tuple[str, str]:
     """The file's text, and what messages call it."""
-    if isinstance(source, str) and "\n" in source.strip():
+    if isinstance(source, str) and "\n" in source:
         return source, f"{here()}: the component's text"
     if not isinstance(source, str | os.PathLike):
         raise TraceError(f"{here()}: kfp_component takes a file or the text of one, but was given {source!r}")
