@@ -106,6 +106,7 @@ def _print_local(run_id: str, task: str | None) -> None:
     assert run.folder is not None
     for item in tasks:
         told = f"{item.id} {item.state}" + (f", {seconds_text(item.duration_s)}" if item.duration_s else "")
+        told += f": {item.reason}" if item.reason else ""
         printed = printed_by(run.folder, item.id)
         if task is None:
             click.echo(told)
