@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from grandpa_kfp_compiler.graph import Call, TaskOutput
+    from grandpa_kfp_compiler.graph import Call, Graph, TaskOutput
     from grandpa_kfp_compiler.kfp import Compiled
     from grandpa_kfp_runtime.stores import Store
 
@@ -76,8 +76,6 @@ def run(
     >>> run(pipeline, {"x": 2}, record=False).value
     16
     """
-    from grandpa_kfp_compiler.graph import Graph
-    from grandpa_kfp_compiler.verify import verified
     from grandpa_kfp_runtime.errors import ParameterError, TaskError
 
     from .engine.execute import execute
@@ -88,26 +86,17 @@ def run(
     refuse_while_loading("run")
     if pdb and processes:
         raise ParameterError("pdb=True debugs in this process: leave out processes=")
-    if isinstance(workflow, Graph):
-        graph, parameters = workflow, params
-    else:
-        from .authoring.tracing import trace
-
-        graph, parameters = trace(workflow, params or {}), None
-    with own_or_given(processes, threads, memory) as crew:
-        try:
+    graph, parameters = _graph_of(workflow, params)
+    try:
+        with own_or_given(processes, threads, memory) as crew:
             return execute(
-                verified(graph),
+                graph,
                 parameters,
                 targets=targets,
                 given=given,
                 order=order,
                 store=store,
-                listeners=(
-                    *getattr(workflow, "callbacks", ()),
-                    *((on_event,) if on_event is not None else ()),
-                    *listeners,
-                ),
+                listeners=_listeners_of(workflow, on_event, listeners),
                 threads=threads,
                 crew=crew,
                 limits=limits,
@@ -118,12 +107,32 @@ def run(
                 caching=Caching(cache, tuple(force)),
                 root=Path(root) if root is not None else root_of(workflow),
             )
-        except TaskError as error:
-            if pdb:
-                from .debugging import debug
+    except TaskError as error:
+        if pdb:
+            from .debugging import debug
 
-                debug(error)
-            raise
+            debug(error)
+        raise
+
+
+def _graph_of(workflow: Any, params: Mapping[str, Any] | None) -> tuple[Graph, Mapping[str, Any] | None]:
+    """The verified graph, and the parameters that it is still to be given: a trace has taken them in."""
+    from grandpa_kfp_compiler.graph import Graph
+    from grandpa_kfp_compiler.verify import verified
+
+    if isinstance(workflow, Graph):
+        return verified(workflow), params
+    from .authoring.tracing import trace
+
+    return verified(trace(workflow, params or {})), None
+
+
+def _listeners_of(
+    workflow: Any, on_event: Subscriber | None, listeners: Sequence[Subscriber]
+) -> tuple[Subscriber, ...]:
+    """Who hears of the run: first the workflow's own."""
+    own = () if on_event is None else (on_event,)
+    return (*getattr(workflow, "callbacks", ()), *own, *listeners)
 
 
 def compile(
