@@ -96,7 +96,7 @@ def _plain(graph: Graph) -> Graph:
 
 def _fused(graph: Graph, stage: _Stage, kept: bool, most: int | None) -> Graph:
     """kept: whether an outer component keeps its tasks apart; most: as many steps as there may be, None for any."""
-    if not stage.chained and not _asks(graph):
+    if not (stage.chained or stage.every or _asks(graph)):
         return _plain(graph)
     if most is not None and len(graph.operations) > most:
         graph = gather_lists(graph, max(WIDE, -(-len(graph.operations) // max(1, most))))
