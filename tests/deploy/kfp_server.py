@@ -22,6 +22,8 @@ import yaml
 from deploy.kfp_models import faults
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from grandpa_kfp_runtime.contract import FUSED
+
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
 
 
@@ -428,6 +430,13 @@ def running_as_processes(store: str, folder: Any) -> Callable[[KfpServer, dict[s
 
     def start(server: KfpServer, run: dict[str, Any], text: str) -> None:
         began = threading.Event()
+        inner: set[str] = set()  # tasks of fused steps, which Kubeflow knows nothing of
+        spec = next(yaml.safe_load_all(text))
+        containers = {name: item["container"]["args"] for name, item in spec["deploymentSpec"]["executors"].items()}
+        steps = {
+            name for name, task in spec["root"]["dag"]["tasks"].items()
+            if any(arg.startswith(FUSED) for arg in containers.get(f"exec-{task['componentRef']['name'][5:]}", ()))
+        }  # fmt: skip
         params = (run.get("runtime_config") or {}).get("parameters") or {}
 
         def told(event: events.Event) -> None:
@@ -438,7 +447,11 @@ def running_as_processes(store: str, folder: Any) -> Callable[[KfpServer, dict[s
                 run["state"] = "RUNNING"
                 began.set()
                 return
+            if isinstance(event, events.TaskGrew) and event.task in steps:
+                inner.update(event.children)
             with server.lock:
+                if getattr(event, "task", "") in inner:
+                    return
                 if isinstance(event, events.TaskStarted):
                     set_task(run, event.task.rpartition("/")[2], "RUNNING")
                 elif isinstance(event, events.TaskFinished):

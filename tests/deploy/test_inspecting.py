@@ -45,6 +45,46 @@ def test_values_of_a_run_on_the_server_are_loaded(project: Project, kfp: KfpServ
     assert "result: 1" in shown.out
 
 
+FUSED = """
+    from grandpa_kfp import log_metric
+
+    @Node
+    def rows(n: int) -> list:
+        log_metric("rows", n)
+        return list(range(n))
+
+    @Node
+    def last(table: list) -> int:
+        return table[-1]
+
+    @Component(fuse=True)
+    def part(n):
+        return last(rows(n))
+
+    @Workflow
+    def flow(n: int = 3):
+        return part(n)
+"""
+
+
+def test_tasks_of_a_fused_step_are_known_from_its_record(project: Project, kfp: KfpServer, tmp_path: Path) -> None:
+    """The server knows of the step alone."""
+    project.flow(FUSED)
+    kfp.start = running_as_processes(str(tmp_path / "store"), tmp_path / "server")
+    assert project.grandpa("deploy", "flow.py", "--host", kfp.url, "--wait").code == 0
+    assert project.grandpa("deploy", "flow.py", "--host", kfp.url, "--wait", "-p", "n=0").code == 3
+    done, failed = kfp.runs
+    shown = project.grandpa("inspect", done, "--host", kfp.url)
+    assert "    part/rows succeeded" in shown.out
+    assert "result: list of 3, not kept" in project.grandpa("inspect", done, "part/rows", "--host", kfp.url).out
+    assert project.grandpa("replay", done, "part", "--host", kfp.url).value == 2
+    shown = project.grandpa("inspect", failed, "--host", kfp.url)
+    assert [line.split(",")[0] for line in shown.out.splitlines()[1:]] == [
+        "  part failed", "    part/rows succeeded", "    part/last failed",
+    ]  # fmt: skip
+    assert "IndexError" in project.grandpa("inspect", failed, "part/last", "--host", kfp.url).out
+
+
 def test_a_failed_task_shows_its_report(project: Project, kfp: KfpServer, tmp_path: Path) -> None:
     project.flow(FLOW)
     kfp.start = running_as_processes(str(tmp_path / "store"), tmp_path / "server")
