@@ -132,7 +132,7 @@ def _unconsumed(graph: Graph) -> Iterator[str]:
     except KeyError:  # an instance that is not there: verify has told it
         return
     for call in _plain_calls(graph):
-        if call.id not in taken:
+        if call.id not in taken and not call.options.always:
             yield f"{place_of(call)}: nothing takes what it returns; it runs all the same"
 
 

@@ -29,6 +29,7 @@ from grandpa_kfp_compiler.graph import (
     TaskOutput,
     Value,
     bodies_of,
+    dependencies,
     leaves,
 )
 from grandpa_kfp_compiler.printer import predicate_text, value_text
@@ -301,6 +302,9 @@ class _Painter:
                 if isinstance(operation, Call) and earlier in scene.outputs:
                     source = Source(scene.prefix + earlier)
                     self.arrow(source, scene.prefix + operation.id, None)
+                elif isinstance(operation, Call) and operation.options.always and earlier in scene.groups:
+                    for last in _last(graph, earlier, scene.prefix):
+                        self.arrow(Source(last), scene.prefix + operation.id, None)
 
     def _task(self, call: Call, instances: Mapping[str, Instance], scene: _Scene) -> Task:
         task = scene.prefix + call.id
@@ -352,6 +356,17 @@ class _Painter:
                 for source in scene.sources(inner):
                     self.arrow(source, task, Flow(source.part, name))
                 waiting.extend(leaf.instance for leaf in leaves(inner) if isinstance(leaf, InstanceValue))
+
+
+def _last(graph: Graph, nested: str, prefix: str) -> Iterator[str]:
+    """The tasks of a nested graph that no other of it waits for."""
+    for body in next((bodies_of(item) for item in graph.operations if item.id == nested), ()):
+        awaited = {task for before in dependencies(body).values() for task in before}
+        for item in body.operations:
+            if item.id not in awaited and isinstance(item, Call):
+                yield f"{prefix}{nested}/{item.id}"
+            elif item.id not in awaited:
+                yield from _last(body, item.id, f"{prefix}{nested}/")
 
 
 class _Nest:
@@ -421,4 +436,6 @@ def options_text(options: Options) -> str:
             parts.append(f"{name} {_pair_text(amount) if isinstance(amount, tuple) else amount}")
     if options.cache is False:
         parts.append("not cached")
+    if options.always:
+        parts.append("runs always")
     return " · ".join(parts)
