@@ -338,7 +338,7 @@ def test_our_pipelines_are_components_of_an_sdk_pipeline(tmp_path: Path) -> None
         )
 
     @dsl.pipeline
-    def outer(n: int = 8) -> str:
+    def outer(n: int = 9) -> str:
         made = show(number=ours(x=n).output, both=dicts(x=n).output, model=models(x=n).outputs["result"])
         return made.output  # type: ignore[no-any-return]
 
@@ -348,7 +348,7 @@ def test_our_pipelines_are_components_of_an_sdk_pipeline(tmp_path: Path) -> None
     assert kept.keys() == executors.keys() - {"exec-show"}
     assert {item["executorLabel"] for item in spec["components"].values() if "dag" not in item} == executors.keys()
     found = _OfSdk(spec, tmp_path, tmp_path / "store").result({})
-    assert found == '2 {"half":4} 8\n'
+    assert found == '2.25 {"half":4.5} 9\n'
 
 
 class _OfSdk(Cluster):
