@@ -86,7 +86,8 @@ def _run(made: Made, interface: Interface, given: Mapping[str, Any], code: OpenC
     root = str(folder / "code") if (folder / "code").exists() else str(made.root)
     values = {**_inputs(made, interface, given, code.load, folder), **given}
     context = TaskContext(made.run, made.task, folder=folder / "scratch")
-    environment.enter(tuple(sorted(made.env.items())))
+    setting = tuple(sorted(made.env.items()))
+    environment.enter(setting)
     try:
         with activate(context):
             return _stored(perform(made.node, interface, dict(values), code.load), folder)
@@ -94,7 +95,7 @@ def _run(made: Made, interface: Interface, given: Mapping[str, Any], code: OpenC
         task = Failing(made.task, made.node, where_of(target, root))
         raise failure(task, made.run, 1, error, inputs=values, handles={}, root=root) from error
     finally:
-        environment.leave()
+        environment.leave(setting)
         context.close()
 
 

@@ -1,71 +1,70 @@
 """Environment variables of tasks that share one process.
 
-A process has one environment. So variables that have one value in the whole run are set as long as any
-of its tasks runs; tasks that want different values of one variable never run at the same time: those of
-one setting run side by side, those of another wait. Separate runs in one process wait for each other by
-the same rule. Tasks with no environment at all pay nothing, and wait for nobody.
+A process has one environment. So a variable is set as long as a task runs that wants it, and then has again the value
+that it had before; tasks that want different values of one variable never run at the same time: those of one value run
+side by side, those of another wait. Separate runs in one process wait for each other by the same rule. Tasks with no
+environment at all pay nothing and wait for nobody: they see what those set that happen to run beside them.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 Setting: TypeAlias = "tuple[tuple[str, str], ...]"
 
 
+@dataclass(slots=True)
+class _Variable:
+    """value: that it has now; before: None where it was not set; tasks: how many want it so."""
+
+    value: str
+    before: str | None
+    tasks: int = 0
+
+
 class _Gate:
-    """The process's environment: one setting at a time, by as many tasks as want just that."""
+    """The process's environment: each variable has one value at a time, for all tasks that want just that."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._setting: Setting = ()
-        self._inside = 0
-        self._before: dict[str, str | None] = {}
+        self._variables: dict[str, _Variable] = {}
 
     def enter(self, setting: Setting) -> None:
+        """Waits until every variable can have its value, and sets them."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._inside or self._setting == setting)
-            if not self._inside:
-                self._setting = setting
-                self._before = {name: os.environ.get(name) for name, _ in setting}
-                os.environ.update(setting)
-            self._inside += 1
+            self._changed.wait_for(lambda: self._admits(setting))
+            for name, value in setting:
+                found = self._variables.get(name)
+                if found is None:
+                    found = self._variables[name] = _Variable(value, os.environ.get(name))
+                    os.environ[name] = value
+                found.tasks += 1
 
-    def leave(self) -> None:
+    def leave(self, setting: Setting) -> None:
+        """To be called once for each `enter`, with the same setting."""
         with self._changed:
-            self._inside -= 1
-            if self._inside:
-                return
-            for name, value in self._before.items():
-                if value is None:
+            for name, _ in setting:
+                found = self._variables[name]
+                found.tasks -= 1
+                if found.tasks:
+                    continue
+                del self._variables[name]
+                if found.before is None:
                     os.environ.pop(name, None)
                 else:
-                    os.environ[name] = value
+                    os.environ[name] = found.before
             self._changed.notify_all()
+
+    def _admits(self, setting: Setting) -> bool:
+        return all(name not in self._variables or self._variables[name].value == value for name, value in setting)
 
 
 _GATE = _Gate()
 enter = _GATE.enter
 leave = _GATE.leave
-
-
-def settings(wanted: Sequence[Mapping[str, str]]) -> list[Setting]:
-    """For each task the variables that hold while it runs.
-
-    >>> settings([{"A": "1", "B": "2"}, {"B": "3"}, {}])
-    [(('A', '1'), ('B', '2')), (('A', '1'), ('B', '3')), (('A', '1'),)]
-    """
-    if not any(wanted):
-        return [()] * len(wanted)
-    values: dict[str, set[str]] = {}
-    for env in wanted:
-        for name, value in env.items():
-            values.setdefault(name, set()).add(value)
-    common = {name: next(iter(found)) for name, found in values.items() if len(found) == 1}
-    return [tuple(sorted({**common, **env}.items())) for env in wanted]
 
 
 def merged(setting: Setting, more: Setting | None) -> Setting:

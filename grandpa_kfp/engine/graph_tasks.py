@@ -377,7 +377,7 @@ class GraphTasks:
             setting = environment.merged(self._supplies.budget.env(task), setting)
         if setting:
             environment.enter(setting)
-            under_way.held.append(environment.leave)
+            under_way.held.append(partial(environment.leave, setting))
 
     def _leave(self, under_way: _Attempt) -> None:
         if under_way.held:

@@ -21,7 +21,7 @@ from grandpa_kfp_runtime.errors import ParameterError, TaskError
 from grandpa_kfp_runtime.failure_info import FailureInfo
 
 from .control import Control
-from .environment import Setting, merged, settings
+from .environment import Setting, merged
 from .ledger import LONGEST_PAUSE_S, Ledger, Policy, pause_s
 from .outcomes import outcome_of
 from .plan import Plan, make_plan
@@ -185,7 +185,7 @@ class TaskTable:
         self.runs = [TaskRun(call.id, call.where) for call in plan.calls]
         self.policies: list[Policy] = [policy(call) for call in plan.calls]
         self.requests: list[Request | None] = [limits.of(call) for call in plan.calls]
-        self.settings: list[Setting] = settings([dict(call.options.env or ()) for call in plan.calls])
+        self.settings: list[Setting] = [merged((), call.options.env) for call in plan.calls]
         self.scopes = [TOP] * len(plan.calls)
         self.guarded: dict[int, frozenset[str]] = {}  # of tasks that run always: all tasks that they come after
         self._note_guarded(plan, 0)

@@ -63,3 +63,22 @@ def test_a_failed_task_leaves_the_environment_as_it_was() -> None:
         run(call("last", lambda: never.wait(), env=(("GRANDPA_TEST_A", "1"),), timeout_s=0.05))
     assert read("A", "B") == (None, "before")
     never.set()
+
+
+def test_a_tasks_variables_are_nobody_elses() -> None:
+    """Neither of what comes after it, nor of what asks for others, which may run beside it."""
+    first = (("GRANDPA_TEST_A", "1"),)
+    other = (("GRANDPA_TEST_B", "2"),)
+    barrier = threading.Barrier(2, timeout=60)
+
+    def meet(*names: str) -> tuple[str | None, ...]:
+        barrier.wait()
+        return read(*names)
+
+    done = run(
+        call("a", lambda: meet("A"), env=first),
+        call("b", lambda: meet("B"), env=other),
+        call("last", lambda a, b: (a, b, read("A", "B")), of("a"), of("b")),
+        threads=2,
+    )
+    assert done.value == (("1",), ("2",), (None, "before"))

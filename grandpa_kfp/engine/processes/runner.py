@@ -174,7 +174,7 @@ class Runner:
             return failed._replace(logged=self._all_logged(spec, context))
         finally:
             if spec.env:
-                environment.leave()
+                environment.leave(spec.env)
             under_way.spec = None
             under_way.inputs = {}
             output.close()
