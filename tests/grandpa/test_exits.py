@@ -146,6 +146,15 @@ def test_a_workflow_in_a_workflow_has_a_handler_of_its_own(lanes: dict[str, Any]
     assert [item.id for item in trace(here).operations] == ["outer"]
 
 
+def test_what_runs_always_is_never_taken_from_an_earlier_run(lanes: dict[str, Any], tmp_path: Path) -> None:
+    """Though its inputs and its code are the same."""
+    log = tmp_path / "log"
+    for _ in range(2):
+        ended = run(flows.guarded, {"log": str(log)}, root=tmp_path, cache=True, **lanes)
+    assert flows.told(log) == ["1: well"] * 2
+    assert states(ended) == {"work": "cached", "guarded/work": "cached", "clean": "succeeded", "work-2": "cached"}
+
+
 # --- handlers that fail ---------------------------------------------------------------------------
 
 

@@ -260,3 +260,60 @@ def test_adding_is_linear() -> None:
     for task in range(100_000, 0, -1):
         schedule.finish(task)
         assert schedule.take() == task - 1
+
+
+# --- tasks that run always ------------------------------------------------------------------------
+
+
+def nothing(task: int) -> bool:
+    return False
+
+
+def test_what_runs_always_waits_for_the_end_of_all_before_it() -> None:
+    """Where these succeed it is a task like any other."""
+    schedule = Schedule([(), (0,)], always={1: ()})
+    assert (schedule.take(), schedule.take()) == (0, None)
+    assert (schedule.finish(0), schedule.take()) == ([1], 1)
+
+
+def test_a_failure_goes_past_what_runs_always() -> None:
+    """What waits for such a task is lost with what came before it, however far."""
+    schedule = Schedule([(), (0,), (1,), (2,)], always={1: ()})
+    schedule.take()
+    assert schedule.fail(0) == [2, 3]
+    assert schedule.wind_up(nothing) == ([1], [])
+    assert (schedule.take(), schedule.finish(1), schedule.take()) == (1, [], None)
+
+
+def test_what_an_always_task_needs_has_to_succeed() -> None:
+    """It never runs where that has failed, or was never begun."""
+    failed = Schedule([(), (0,)], always={1: (0,)})
+    failed.take()
+    assert failed.fail(0) == [1]
+    begun = Schedule([(), (), (0, 1)], always={2: (1,)})
+    begun.take()
+    begun.hold()
+    begun.finish(0)
+    assert begun.wind_up(nothing) == ([], [2])
+    assert not begun.has_always
+
+
+def test_always_tasks_follow_on_each_other() -> None:
+    """Also where the first of them fails."""
+    schedule = Schedule([(), (0,), (1,)], always={1: (), 2: ()})
+    schedule.take()
+    schedule.fail(0)
+    assert schedule.wind_up(nothing) == ([1], [])
+    assert (schedule.take(), schedule.fail(1), schedule.take()) == (1, [], None)
+    assert schedule.wind_up(nothing) == ([2], [])
+    assert (schedule.take(), schedule.finish(2), schedule.wind_up(nothing)) == (2, [], ([], []))
+
+
+def test_once_held_nothing_else_begins() -> None:
+    """What an always task becomes does."""
+    schedule = Schedule([(), (), (0,)], always={2: ()})
+    assert schedule.take() == 0
+    schedule.hold()
+    assert schedule.take() is None
+    assert (schedule.finish(0), schedule.take()) == ([2], 2)
+    assert (schedule.add(2, [()], [0]), schedule.take(), schedule.finish(3), schedule.take()) == ([3], 3, [], 2)

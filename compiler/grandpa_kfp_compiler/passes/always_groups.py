@@ -145,9 +145,9 @@ def _with_absent(graph: Graph, id_: str, group: str) -> Graph:
     if len(body.operations) * _ROOM > ROOT_TASKS:
         body = _together(body, {item.id for item in body.operations}, body.name)[0]
     if asks:
-        waits = dependencies(body)
-        awaited = {task for before in waits.values() for task in before}
-        last = tuple(item.id for item in body.operations if item.id not in awaited)
+        waits, hooks = dependencies(body), _hooks(body)
+        awaited = {task for id_, before in waits.items() if id_ not in hooks for task in before}
+        last = tuple(item.id for item in body.operations if item.id not in awaited | hooks)
         ended = Call(free_id(body, ENDED), IDENTITY, (Constant(True),), after=last, where=call.where)
         body = replace(
             body, operations=(*body.operations, ended), outputs=(*body.outputs, (ENDED, TaskOutput(ended.id)))
@@ -158,6 +158,10 @@ def _with_absent(graph: Graph, id_: str, group: str) -> Graph:
     # first of all: after a failure Argo starts nothing more in the DAG
     behind = [item if waits[item.id] else replace(item, after=(absent.id,)) for item in body.operations]
     return _with(graph, replace(guard, body=replace(body, operations=(absent, *behind))))
+
+
+def _hooks(graph: Graph) -> set[str]:
+    return {item.id for item in graph.operations if isinstance(item, Call) and item.options.always}
 
 
 def _made_by_calls(body: Graph, names: Set[str]) -> Graph:
