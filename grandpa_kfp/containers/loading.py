@@ -10,9 +10,10 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from grandpa_kfp_compiler.graph import NO_OPTIONS, ContainerNode, Port
+from grandpa_kfp_runtime.code.loader import is_packed
 from grandpa_kfp_runtime.errors import LoadError, TraceError
 from grandpa_kfp_runtime.typespec import Json
 
@@ -36,8 +37,13 @@ def kfp_component(source: str | os.PathLike[str], /, *, name: str | None = None)
     is the result itself.
     Raises LoadError for a file that is none or that the kfp SDK refuses, TraceError for a wrong name.
     """
-    text, told = _text(source)
-    spec = _spec(text, told)
+    try:
+        text, told = _text(source)
+        spec = _spec(text, told)
+    except LoadError as error:
+        if is_packed(folder_here()):  # in a task of its own, where neither file nor SDK is, and nobody calls it
+            return cast("ContainerFunction[..., Any]", Absent(str(error)))
+        raise
     key, component = _only_component(spec, told)
     container = _container(spec, component, told)
     takes = _ports(component.get("inputDefinitions", {}), told)
@@ -57,6 +63,21 @@ def kfp_component(source: str | os.PathLike[str], /, *, name: str | None = None)
         description=info.get("description", ""),
     )
     return container_function(node, options=NO_OPTIONS, outputs=node.outputs or None)
+
+
+class Absent:
+    """A component in a task's own process, where its file or the kfp SDK is missing; told where a body uses it."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise LoadError(f"{here()}: a task's body calls a component that is not at hand there: {self._why}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self()
 
 
 def _text(source: Any) -> tuple[str, str]:

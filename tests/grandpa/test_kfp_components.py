@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from command_line import here
 from google.protobuf.json_format import ParseDict
 from kfp import compiler, components, dsl
 from kfp.components import load_component_from_text
@@ -33,6 +34,7 @@ from grandpa_kfp import (
     trace,
 )
 from grandpa_kfp.containers.placeholders import filled
+from grandpa_kfp.loading import load_target
 from grandpa_kfp_compiler.graph import ContainerNode as GraphContainer
 from grandpa_kfp_compiler.graph import Port
 
@@ -122,6 +124,21 @@ def test_a_container_component_is_a_node(counting: Path, tmp_path: Path) -> None
     assert spec["deploymentSpec"]["executors"]["exec-count"]["container"] == theirs
     expected = "line\nline\nx-2  \ny-2 --note !\n"
     assert cluster(text, tmp_path).run({}) == (expected, 3)
+
+
+def test_tasks_need_neither_the_file_nor_the_sdk(counting: Path, tmp_path: Path) -> None:
+    """The workflow's module is imported in every container of ours, where only the code is."""
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "with_component.py").write_text(
+        "from grandpa_kfp import Node, Workflow, File, kfp_component\n"
+        "count = kfp_component('count.yaml')\n"
+        "@Node\ndef double(x):\n    return 2 * x\n"
+        "@Workflow\ndef flow():\n    return double(count(text=File(__file__), name='x').lines)\n"
+    )
+    with here(tmp_path):
+        text = compile(load_target("with_component.py")).text
+    (tmp_path / "run").mkdir()
+    assert cluster(text, tmp_path / "run").run({}) == 16
 
 
 def test_a_python_component_is_a_node(tmp_path: Path) -> None:
