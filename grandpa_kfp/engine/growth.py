@@ -9,13 +9,13 @@ books. No threads here: whoever calls `extend` sees to it that nobody else does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Protocol, TypeAlias
 
 from grandpa_kfp_compiler.bind import Bound, bind
-from grandpa_kfp_compiler.graph import Call, Constant, Graph, PythonNode, TaskOutput, Value
+from grandpa_kfp_compiler.graph import NO_OPTIONS, Call, Constant, Graph, Options, PythonNode, TaskOutput, Value
 from grandpa_kfp_runtime.contract import Interface
 from grandpa_kfp_runtime.errors import ParameterError, TaskError
 from grandpa_kfp_runtime.failure_info import FailureInfo
@@ -216,23 +216,24 @@ class TaskTable:
 
         Raises TaskError where one of them asks for what it can never have.
         """
+        calls = _elements(self.calls[parent], plan.calls)
         try:
-            requests = [self._limits.of(call) for call in plan.calls]
+            requests = [self._limits.of(call) for call in calls]
         except ParameterError as error:
             raise TaskError(str(error)) from error
         first, prefix, above = len(self.calls), scope.prefix, self.runs[parent].id
-        ids = [prefix + call.id for call in plan.calls]
-        for call, id_, before in zip(plan.calls, ids, plan.waits_for, strict=True):
+        ids = [prefix + call.id for call in calls]
+        for call, id_, before in zip(calls, ids, plan.waits_for, strict=True):
             self.runs.append(
                 TaskRun(id_, call.where, parent=above, waits_for=tuple([ids[number] for number in before]))
             )
         self._run.tasks.update(zip(ids, self.runs[first:], strict=True))
-        self.calls += plan.calls
+        self.calls += calls
         self.bounds += plan.bounds
-        self.policies += [policy(call) for call in plan.calls]
+        self.policies += [policy(call) for call in calls]
         self.requests += requests
-        self.settings += [merged(self.settings[parent], call.options.env) for call in plan.calls]
-        self.scopes += [scope] * len(plan.calls)
+        self.settings += [merged(self.settings[parent], call.options.env) for call in calls]
+        self.scopes += [scope] * len(calls)
         self._note_guarded(plan, first)
         return range(first, len(self.calls))
 
@@ -344,19 +345,42 @@ def prefix_below(task: str) -> str:
     return f"{task.partition('/')[0]}/~{blake2b(task.encode('utf-8', 'surrogatepass'), digest_size=6).hexdigest()}/"
 
 
+def is_map(call: Call) -> bool:
+    """Whether the task is a map, whose elements are tasks of another node."""
+    return call.node.name.endswith(".map")
+
+
+def _elements(above: Call, calls: tuple[Call, ...]) -> tuple[Call, ...]:
+    """What a task has become: elements of a map have the options that its workflow and components gave the map."""
+    base = replace(above.options, always=None)
+    if not is_map(above) or base == NO_OPTIONS:
+        return calls
+    known: dict[int, Options] = {}
+    made = []
+    for call in calls:
+        own = call.options
+        options = known.get(id(own))
+        if options is None:
+            options = own.over(base)
+            options = known[id(own)] = own if options == own else options
+        made.append(call if options is own else replace(call, options=options))
+    return tuple(made)
+
+
 def policy(call: Call) -> Policy:
     """How a task is tried again, and how long it may take."""
     options = call.options
-    if not options.retries and not options.timeout_s and options.fallback is None:
+    timeout_s = 0.0 if is_map(call) else options.timeout_s or 0.0
+    if not options.retries and not timeout_s and options.fallback is None:
         return _ONCE
     if options.backoff_s is None and options.backoff_factor is None and options.backoff_max_s is None:
-        return Policy(options.retries or 0, options.timeout_s or 0.0, fallback=options.fallback)
+        return Policy(options.retries or 0, timeout_s, fallback=options.fallback)
     first_s = 1.0 if options.backoff_s is None else options.backoff_s
     factor = 2.0 if options.backoff_factor is None else options.backoff_factor
     longest_s = max(LONGEST_PAUSE_S, first_s) if options.backoff_max_s is None else options.backoff_max_s
     return Policy(
         options.retries or 0,
-        options.timeout_s or 0.0,
+        timeout_s,
         lambda attempt: pause_s(attempt, first_s, factor, longest_s),
         options.fallback,
     )

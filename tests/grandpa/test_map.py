@@ -342,3 +342,25 @@ def test_a_failing_element() -> None:
     assert caught.value.task == "picky.map/picky-4"
     assert str(caught.value).endswith("Called by: picky.map")
     assert len(begun) == 4
+
+
+@Node
+def trips_once(x: int, folder: str) -> int:
+    mark = Path(folder) / str(x)
+    if not mark.exists():
+        mark.touch()
+        raise ValueError("once")
+    return x
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_a_workflows_defaults_reach_the_elements(tmp_path: Path, processes: int) -> None:
+    """Each is tried again by itself, and has the time that every task has; the map as a whole has no limit."""
+
+    @Workflow(defaults={"retries": 1, "backoff_s": 0.001, "timeout_s": 300.0})
+    def tries(folder: str) -> Any:
+        return trips_once.map(list(range(3)), [folder] * 3, window=3)
+
+    done = run(tries, {"folder": str(tmp_path)}, record=False, processes=processes)
+    assert done.value == [0, 1, 2]
+    assert [task.attempts for task in done.tasks.values()] == [1, 2, 2, 2]
