@@ -201,6 +201,12 @@ def test_a_limit_and_a_deadline_hold_only_where_every_task_has_one() -> None:
     assert merged([one, call("b", ADD, 1, 2)]) == Options(memory=("1Gi", None))
 
 
+def test_a_lost_container_is_started_again_where_every_task_may_be_tried_again() -> None:
+    tried, once = (call("a", ADD, 1, 2, options=Options(retries=count)) for count in (3, None))
+    assert merged([tried, tried]).retries == 1
+    assert merged([tried, once]).retries is None
+
+
 def test_neighbours_of_other_peoples_containers_and_of_what_always_runs_stay_apart() -> None:
     foreign = ContainerNode("container:x", "x", "image", ("x",))
     tasks = [

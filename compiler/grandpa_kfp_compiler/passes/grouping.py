@@ -50,7 +50,13 @@ class Flow:
         self.reads = {item.id: list(inputs_of(item, self.instances)) for item in self.graph.operations}
         self.waits = {
             item.id: tuple(
-                dict.fromkeys([*[v.task for v in self.reads[item.id] if isinstance(v, TaskOutput)], *item.after])
+                dict.fromkeys(
+                    [
+                        *[v.task for v in self.reads[item.id] if isinstance(v, TaskOutput)],
+                        *item.after,
+                        *(item.needs if isinstance(item, Call) else ()),
+                    ]
+                )
             )
             for item in self.graph.operations
         }

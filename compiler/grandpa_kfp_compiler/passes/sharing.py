@@ -72,7 +72,8 @@ def merged(operations: Sequence[Operation]) -> Options:
 
     CPU and memory are the largest of those given, since the engine inside runs as many tasks at once as fit within
     them; a limit only where every task has one, since it would be one for all. A deadline only where every task has
-    one: that of all of them one after the other. No retries: those of a task are carried out inside.
+    one: that of all of them one after the other. Retries are carried out inside; the container is started once more
+    where every task may be tried again, since it may be lost.
     """
     calls = list(_calls(operations))
     same = {name: getattr(calls[0].options, name) for name in SAME} if calls else {}
@@ -80,6 +81,7 @@ def merged(operations: Sequence[Operation]) -> Options:
         **same,
         cpu=_largest([call.options.cpu for call in calls]),
         memory=_largest([call.options.memory for call in calls]),
+        retries=1 if calls and all(call.options.retries for call in calls) else None,
         timeout_s=None if any(_loops(operations)) else _deadline([call.options for call in calls]),
         cache=False if calls and _is_uncached(calls[0].options) else None,
         verbose=True if any(call.options.verbose for call in calls) else None,
