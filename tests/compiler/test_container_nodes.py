@@ -240,6 +240,21 @@ def test_containers_of_one_graph_talk_without_tasks_between() -> None:
     assert ids == ["double", "repeat", "lines", "size", "write", "lines-2", "repeat-2", "result"]
 
 
+def test_many_containers_are_grouped(tmp_path: Path) -> None:
+    """What crosses from one group to another does so as a handle; no DAG is too large for it."""
+
+    @Workflow
+    def flow(n: int = 1) -> Any:
+        text = repeat("a", n).text
+        for _ in range(70):
+            text = repeat("b", lines(text)).text
+        return lines(text)
+
+    spec, platform = yaml.safe_load_all(compiled(flow, tmp_path))
+    assert broken_rules(spec, platform) == []
+    assert [key for key in spec["root"]["dag"]["tasks"] if not key.startswith("part-")] == []
+
+
 @Node
 def number() -> int:
     return 1

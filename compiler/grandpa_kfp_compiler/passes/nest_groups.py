@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ..graph import Call, Graph, Operation
+from ..graph import Call, ContainerNode, Graph, Operation
 from .bodies import in_bodies
+from .container_values import container_values
 from .grouping import Flow, Part, grouped
 from .weights import TASK_BYTES, input_bytes
 
@@ -31,12 +32,12 @@ def nest_groups(graph: Graph) -> Graph:
     graph = in_bodies(nest_groups, graph)
     level, inputs = 1, DAG_INPUTS
     while True:
-        instances = {instance.id: instance for instance in graph.instances}
-        weights = {item.id: TASK_BYTES + input_bytes(item, instances) for item in graph.operations}
-        if len(weights) <= ROOT_TASKS and sum(weights.values()) <= DAG_BYTES:
+        weights, beside = _weights(graph), _beside(graph)
+        whole = weights if beside == 1 else _weights(container_values(graph))
+        if len(whole) <= ROOT_TASKS and sum(whole.values()) <= DAG_BYTES:
             return graph
         flow = Flow(graph)
-        longest = DAG_TASKS if level == 1 else -(-len(weights) // ROOT_TASKS)
+        longest = DAG_TASKS // beside or 1 if level == 1 else -(-len(weights) // ROOT_TASKS)
         intervals = list(_intervals(flow, weights, longest, inputs))
         if len(intervals) < len(weights) or any(isinstance(operation, Call) for operation in graph.operations):
             names = _group_names(graph, level)
@@ -46,6 +47,17 @@ def nest_groups(graph: Graph) -> Graph:
             inputs *= 2  # the count is the cluster's law, the width may do
         else:
             return graph  # single operations are too large: the lowering names them
+
+
+def _weights(graph: Graph) -> dict[str, int]:
+    instances = {instance.id: instance for instance in graph.instances}
+    return {item.id: TASK_BYTES + input_bytes(item, instances) for item in graph.operations}
+
+
+def _beside(graph: Graph) -> int:
+    """How many tasks one may become, at most: `container_values` puts some beside containers of other images."""
+    nodes = [item.node for item in graph.operations if isinstance(item, Call)]
+    return max([1 + len(node.inputs) + len(node.gives) for node in nodes if isinstance(node, ContainerNode)], default=1)
 
 
 def _intervals(flow: Flow, weights: Mapping[str, int], longest: int, inputs: int) -> Iterator[Sequence[Operation]]:
