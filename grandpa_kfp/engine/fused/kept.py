@@ -71,7 +71,7 @@ class Kept:
             except CodecError:
                 continue  # it runs again
             at = time.time()
-            batch.results[identity.key] = Result(
+            batch.results[_key(identity)] = Result(
                 call.id, self._room.run_id, at, run.duration_s, identity.inputs, outputs, run.logged
             )
         if batch.results:
@@ -95,7 +95,7 @@ class Kept:
         found: dict[int, Result] = {}
         for task in reversed(self._order):
             call, identity = self._plan.calls[task], keys[task]
-            result = None if identity is None else known.get(identity.key)
+            result = None if identity is None else known.get(_key(identity))
             if result is None or not is_fresh(call, result, now) or result.outputs.keys() != set(call.node.outputs):
                 continue
             needed = {
@@ -119,13 +119,18 @@ class Kept:
 
             def handle(task: str, output: str) -> str | None:
                 made = keys[number[task]]
-                return None if made is None else f"{made.key}/{output}"
+                return None if made is None else f"{_key(made)}/{output}"
 
             for task in self._order:
                 found = identities.of(self._plan.calls[task], self._plan.bounds[task], handle)
                 keys[task] = None if isinstance(found, str) else found
             self._keys = keys
         return self._keys
+
+
+def _key(identity: Identity) -> str:
+    """With the node: all of the compiler's own have one fingerprint."""
+    return f"{identity.node}/{identity.key}"
 
 
 def _with(result: Result, outputs: Mapping[str, str]) -> Result:

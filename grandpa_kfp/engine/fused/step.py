@@ -66,7 +66,7 @@ class Step:
         limits = StepLimits(live.calls(), room.warn)
         budget = Budget(limits)
         values = self._values = StepValues(
-            plan.uses, room.store, self._scratch.spool, _read_often(plan, parameters), room.warn
+            plan.uses, room.store, self._scratch.spool, _read_often(plan, parameters), room.warn, room.run_id
         )
         waits = {call.id: tuple([plan.calls[number].id for number in before])
                  for call, before in zip(plan.calls, plan.waits_for, strict=True)}  # fmt: skip

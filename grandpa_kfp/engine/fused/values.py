@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from typing import cast
 
+from grandpa_kfp_runtime.errors import ObjectCorrupt, ObjectGone
 from grandpa_kfp_runtime.stores.base import Store
 from grandpa_kfp_runtime.values.frames import Buffer
 from grandpa_kfp_runtime.values.handles import to_handle
@@ -15,7 +18,8 @@ from ..values import Values
 
 
 class StepValues(Values):
-    """often: keys of objects that several tasks read: they are fetched from the store once."""
+    """often: keys of objects that several tasks read: they are fetched from the store once. run_id: whose records may
+    tell who made an object that is gone."""
 
     def __init__(
         self,
@@ -24,10 +28,10 @@ class StepValues(Values):
         spool: Callable[[], Store],
         often: Collection[str],
         failed: Callable[[str], None],
+        run_id: str,
     ) -> None:
-        super().__init__(
-            uses, spool=spool, store=cast(Store, _Near(store, spool, often)), writable=False, failed=failed
-        )
+        near = cast(Store, _Near(store, spool, often, run_id))
+        super().__init__(uses, spool=spool, store=near, writable=False, failed=failed)
         self._far = store
 
     def stored(self, task: str, output: str, class_fingerprint: ClassFingerprint) -> str:
@@ -52,17 +56,27 @@ class StepValues(Values):
 class _Near:
     """A store to read from, with another one nearby for what is read often, and for what is only there."""
 
-    def __init__(self, store: Store, spool: Callable[[], Store], often: Collection[str]) -> None:
+    def __init__(self, store: Store, spool: Callable[[], Store], often: Collection[str], run_id: str) -> None:
         self._store = store
+        self._run_id = run_id
         self._spool = spool
-        self._often = often
+        self._locks = {key: threading.Lock() for key in often}
 
     def read(self, key: str) -> Buffer:
+        with self._locks.get(key) or nullcontext():
+            return self._read(key)
+
+    def _read(self, key: str) -> Buffer:
         spool = self._spool()
         if spool.exists(key):
             return spool.read(key)
-        data = self._store.read(key)
-        if key not in self._often:
+        try:
+            data = self._store.read(key)
+        except (ObjectGone, ObjectCorrupt) as error:
+            from grandpa_kfp_runtime.launch.inputs import whence
+
+            raise type(error)(f"{error}{whence(self._store, self._run_id, f'@{key}')}") from error
+        if key not in self._locks:
             return data
         spool.write(data)
         return spool.read(key)

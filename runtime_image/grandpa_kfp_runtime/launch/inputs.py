@@ -50,7 +50,7 @@ def decode_inputs(
         try:
             value = _decode(item, given[item.name], store, load, scratch)
         except (ObjectGone, ObjectCorrupt) as error:
-            raise type(error)(f"input {item.name}: {error}{_producer(store, run_id, given[item.name])}") from error
+            raise type(error)(f"input {item.name}: {error}{whence(store, run_id, given[item.name])}") from error
         except (StoreError, CodecError, ParameterError) as error:
             raise type(error)(f"input {item.name}: {error}") from error
         values[item.name] = value
@@ -90,7 +90,8 @@ def _from_json(text: Json) -> Json:
         raise ParameterError(f"must be JSON text, but {text!r} is not ({error})") from error
 
 
-def _producer(store: Store, run_id: str, handle: Json) -> str:
+def whence(store: Store, run_id: str, handle: Json) -> str:
+    """What to say of an object that is gone: which task of the run made it, or that none did."""
     task = producer_of(store, run_id, str(handle))
     if task:
         return f". The task {task} made it in this run"
