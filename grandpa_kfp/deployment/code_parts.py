@@ -28,7 +28,7 @@ Parts = Mapping[str, Mapping[str, str]]
 def call_of(container: Container) -> TaskCall | None:
     """What a container of ours is told to run; None for another one, for what brings the code, and for those of
     versions that this one does not understand."""
-    if not container.args or container.args[0] != "task":
+    if not container.is_task:
         return None
     try:
         return TaskCall.from_argv(container.args)[0]

@@ -180,7 +180,7 @@ class YamlRun:
         record = self._started[task]
         name = task.partition("#")[0]
         for id_, _, container in self._read().dag.containers():
-            if container.args[0] == "task" and _is_named(id_, name):
+            if container.is_task and _is_named(id_, name):
                 call, _ = TaskCall.from_argv(container.args)
                 if (call.node, call.fingerprint) == (record.get("node"), record.get("fingerprint")):
                     return container

@@ -53,16 +53,19 @@ class Host:
 
     def secrets(self, container: Container) -> dict[str, str]:
         """The variables that a cluster's secrets and config maps would fill, from this process's environment."""
-        names = {*container.platform.variables, *(_STORE_SECRETS if self.location.startswith("s3:") else ())}
+        store = container.is_ours and self.location.startswith("s3:")
+        names = {*container.platform.variables, *(_STORE_SECRETS if store else ())}
         return {name: os.environ[name] for name in sorted(names) if name in os.environ}
 
-    def hand_over(self, *folders: Path) -> None:
-        """Makes folders that a container may write to."""
+    def hand_over(self, *folders: Path, anyone: bool = False) -> None:
+        """Makes folders that a container may write to. anyone: also one that runs as whomever its image says."""
         uid, gid = map(int, self.user.split(":"))
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
             if os.getuid() == 0 and not self.server.rootless:
                 os.chown(folder, uid, gid)
+            if anyone:
+                folder.chmod(0o777)
 
 
 def prepare(pipeline: YamlPipeline, store: Store, echo: Echo) -> Host:

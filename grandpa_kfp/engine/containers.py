@@ -90,7 +90,8 @@ class Containers:
             self._names[attempt.key] = name
             self._creating += 1
         try:
-            self._host.hand_over(attempt.outputs, attempt.artifacts, *self._scratch(attempt).values())
+            anyone = not attempt.container.is_ours
+            self._host.hand_over(attempt.outputs, attempt.artifacts, *self._scratch(attempt).values(), anyone=anyone)
             argv, env = self._argv(name, attempt)
             docker("create", *argv, env=env, within_s=_STARTS_WITHIN_S)
         finally:
@@ -122,29 +123,34 @@ class Containers:
 
     def _argv(self, name: str, attempt: Attempt) -> tuple[list[str], dict[str, str]]:
         """Arguments of `docker create`, and the environment that fills what must not stand in arguments."""
-        host, container = self._host, attempt.container
+        host, container, start = self._host, attempt.container, attempt.start
         own = {OWNER_LABEL: owner(), "grandpa-kfp.run": self._run_id, "grandpa-kfp.task": attempt.task}
         told = labels(list({**dict(container.platform.labels), **own}.items()))
         mounts = {self.sees(attempt.outputs): attempt.outputs, self.sees(attempt.artifacts): attempt.artifacts}
-        mounts |= {**self._scratch(attempt), **host.mounts}
+        mounts |= {**self._scratch(attempt), **(host.mounts if container.is_ours else {})}
         secrets = host.secrets(container)
-        first, *rest = container.command
+        first, *rest = start.command or ("",)
         argv = [
             *("--name", name, "--pull", "never", *told, "--log-driver", "none"),
-            *("--user", host.user, "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+            *(("--user", host.user, "--read-only") if container.is_ours else ()),
+            *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
             *(("--security-opt", "label=disable") if host.server.selinux else ()),
             *(("--network", host.network) if host.network else ()),
             *_limit_options(container.limits, host.server.cpus, attempt.devices),
             *_memory_options(container.platform),
             *(part for place, source in mounts.items() for part in ("--mount", mount_option(source, place))),
+            *(part for file in start.files for part in ("--mount", mount_option(file, self.sees(file), "readonly"))),
             *(part for item in self._environment(attempt).items() for part in ("--env", "=".join(item))),
             *(part for variable in secrets for part in ("--env", variable)),
-            *("--entrypoint", first, container.image, *rest, *attempt.args),
+            *(("--entrypoint", first) if first else ()),
+            *(container.image, *rest, *start.args),
         ]
         return argv, secrets
 
     def _environment(self, attempt: Attempt) -> dict[str, str]:
-        """The container's own, and what a local run adds: the store, the task's name, the attempt."""
+        """The container's own, and what a local run adds for our runtime: the store, the task's name, the attempt."""
+        if not attempt.container.is_ours:
+            return dict(attempt.container.env)
         return {
             **dict(attempt.container.env),
             ENV_STORE: self._host.location,
@@ -160,13 +166,13 @@ class Containers:
         return {place: attempt.work / "tmp" / str(number) for number, place in enumerate(places)}
 
 
-def mount_option(source: Path, place: str) -> str:
+def mount_option(source: Path, place: str, *more: str) -> str:
     """A value of `docker create --mount`, which is a line of CSV.
 
     >>> mount_option(Path("/home/a, b"), "/grandpa/store")
     'type=bind,"source=/home/a, b",target=/grandpa/store'
     """
-    return _csv("type=bind", f"source={source}", f"target={place}")
+    return _csv("type=bind", f"source={source}", f"target={place}", *more)
 
 
 def _csv(*parts: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grandpa_kfp_compiler.executor_config import SHARED_MEMORY
+from grandpa_kfp_compiler.kfp.bootstrap import BOOTSTRAP_COMMAND
 from grandpa_kfp_compiler.kfp.executors import COMMAND, SCRATCH
 from grandpa_kfp_compiler.kfp.pipeline import GPU
 from grandpa_kfp_compiler.options.rules import amount
@@ -66,7 +67,7 @@ class Platform:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One executor."""
+    """One executor. Its command and args hold Kubeflow's placeholders."""
 
     label: str
     args: tuple[str, ...]
@@ -75,6 +76,16 @@ class Container:
     command: tuple[str, ...] = COMMAND
     limits: Limits = field(default_factory=Limits)
     platform: Platform = field(default_factory=Platform)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it runs our runtime, and not another image's program."""
+        return self.command in (COMMAND, BOOTSTRAP_COMMAND) and self.args[:1] in (("task",), ("code",))
+
+    @property
+    def is_task(self) -> bool:
+        """Whether it runs a node of the user's."""
+        return self.is_ours and self.args[0] == "task"
 
 
 def read_platform(config: Mapping[str, Any], resources: Mapping[str, Any]) -> Platform:

@@ -91,16 +91,15 @@ class Dags:
             scope.parts[name] = self._task(name, tasks[name], f"{place}.dag.tasks.{name}", scope)
         return {
             name: self._chosen(output, f"{place}.dag.outputs.{name}", scope)
-            for name, output in dag.get("outputs", {}).get("parameters", {}).items()
+            for kind in ("parameters", "artifacts")
+            for name, output in dag.get("outputs", {}).get(kind, {}).items()
         }
 
     def _chosen(self, output: Any, place: str, scope: _Scope) -> Source:
-        one_of = output.get("valueFromOneof", {}).get("parameterSelectors")
-        selectors = one_of or [self._need(output, "valueFromParameter", dict, place)]
-        sources = [
-            self._output(scope, item["producerSubtask"], item["outputParameterKey"], place) for item in selectors
-        ]
-        return FromOneOf(tuple(sources)) if one_of else sources[0]
+        several = output.get("valueFromOneof", {}).get("parameterSelectors") or output.get("artifactSelectors")
+        selectors = several or [self._need(output, "valueFromParameter", dict, place)]
+        sources = [self._output(scope, item["producerSubtask"], _key_of(item), place) for item in selectors]
+        return FromOneOf(tuple(sources)) if len(sources) > 1 else sources[0]
 
     # --- one task --------------------------------------------------------------------------------------
 
@@ -129,7 +128,7 @@ class Dags:
             return self._group(component, key, common, scope)
         made = self._leaf(task, component, key, common)
         number = scope.add(made)
-        return _Part(number, {item: FromTask(number, item) for item, _ in made.outputs})
+        return _Part(number, {item: FromTask(number, item) for item, _ in (*made.outputs, *made.artifacts)})
 
     def _leaf(self, task: Mapping[str, Any], component: Mapping[str, Any], key: str, common: YamlTask) -> YamlTask:
         label = self._need(component, "executorLabel", str, f"components.{key}")
@@ -172,13 +171,11 @@ class Dags:
         items = tuple(self._list(of["raw"], place)) if "raw" in of else self._need(of, "inputParameter", str, place)
         if isinstance(items, str) and items not in [one.name for one in common.inputs]:
             raise LoadError(f"{self._name}: {place} reads the parameter {items}, which is not there")
-        declared = component.get("inputDefinitions", {}).get("parameters", {})
+        declared = _declared(component)
         if "dag" in component:
             dag = self.read(component, f"components.{key}", declared, scope.depth + 1)
         else:  # Kubeflow does not collect the outputs of such containers
-            inputs = tuple(
-                YamlInput(name, str(spec["parameterType"]), FromParameter(name)) for name, spec in declared.items()
-            )
+            inputs = tuple(_input(name, spec, FromParameter(name)) for name, spec in declared.items())
             name = common.id.rpartition("/")[2]
             dag = YamlDag((self._leaf(task, component, key, YamlTask(name, inputs=inputs)),), ())
         end = YamlTask("end", after=tuple(range(len(dag.tasks))), heeds=())
@@ -240,34 +237,25 @@ class Dags:
     def _inputs(
         self, task: Mapping[str, Any], component: Mapping[str, Any], place: str, scope: _Scope
     ) -> tuple[YamlInput, ...]:
-        given = task.get("inputs", {}).get("parameters", {})
+        given = _given(task)
         found = {name: self._source(scope, source, f"{place}.inputs.{name}") for name, source in given.items()}
-        declared = component.get("inputDefinitions", {}).get("parameters", {})
+        declared = _declared(component)
         item = task.get("parameterIterator", {}).get("itemInput")
         for name, definition in declared.items():
             if name not in found and "defaultValue" in definition:
                 found[name] = FromConstant(definition["defaultValue"])
             elif name not in found and name != item and not definition.get("isOptional"):
                 raise LoadError(f"{self._name}: {place} binds no input {name}; the file was changed")
-        return tuple(
-            YamlInput(
-                name,
-                str(declared[name]["parameterType"]),
-                source,
-                bool(declared[name].get("isOptional")) or "defaultValue" in declared[name],
-                declared[name].get("defaultValue"),
-            )
-            for name, source in found.items()
-        )
+        return tuple(_input(name, declared[name], source) for name, source in found.items())
 
     def _source(self, scope: _Scope, source: Any, place: str) -> Source:
         if "runtimeValue" in source and "constant" in source["runtimeValue"]:
             return FromConstant(source["runtimeValue"]["constant"])
-        if "taskOutputParameter" in source:
-            chosen = source["taskOutputParameter"]
-            return self._output(scope, chosen["producerTask"], chosen["outputParameterKey"], place)
-        if "componentInputParameter" in source:
-            name = source["componentInputParameter"]
+        produced = _produced(source)
+        if produced is not None:
+            return self._output(scope, produced["producerTask"], _key_of(produced), place)
+        name = source.get("componentInputParameter") or source.get("componentInputArtifact")
+        if name is not None:
             if name in scope.parameters:
                 return scope.parameters[name]
             raise LoadError(f"{self._name}: {place} reads the parameter {name}, which is not there")
@@ -285,6 +273,35 @@ class Dags:
 
 def _waits(task: Mapping[str, Any]) -> list[str]:
     """The names of the tasks that it reads or depends on."""
-    given = task.get("inputs", {}).get("parameters", {}).values()
-    producers = [item["taskOutputParameter"]["producerTask"] for item in given if "taskOutputParameter" in item]
+    produced = map(_produced, _given(task).values())
+    producers = [item["producerTask"] for item in produced if item is not None]
     return list(dict.fromkeys((*producers, *task.get("dependentTasks", ()))))
+
+
+def _given(task: Mapping[str, Any]) -> dict[str, Any]:
+    """What its inputs are bound to, parameters and artifacts."""
+    inputs = task.get("inputs", {})
+    return {**inputs.get("parameters", {}), **inputs.get("artifacts", {})}
+
+
+def _declared(component: Mapping[str, Any]) -> dict[str, Any]:
+    """A component's inputs, parameters and artifacts."""
+    inputs = component.get("inputDefinitions", {})
+    return {**inputs.get("parameters", {}), **inputs.get("artifacts", {})}
+
+
+def _input(name: str, spec: Mapping[str, Any], source: Source) -> YamlInput:
+    is_file = "artifactType" in spec
+    optional = bool(spec.get("isOptional")) or "defaultValue" in spec
+    kind = "" if is_file else str(spec["parameterType"])
+    return YamlInput(name, kind, source, optional, spec.get("defaultValue"), is_file)
+
+
+def _produced(source: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Whose output it is, None for what is no task's."""
+    found: dict[str, Any] | None = source.get("taskOutputParameter") or source.get("taskOutputArtifact")
+    return found
+
+
+def _key_of(selector: Mapping[str, Any]) -> str:
+    return str(selector["outputArtifactKey"] if "outputArtifactKey" in selector else selector["outputParameterKey"])

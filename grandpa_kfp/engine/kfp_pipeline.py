@@ -58,13 +58,15 @@ Source: TypeAlias = "FromConstant | FromParameter | FromTask | FromOneOf"
 
 @dataclass(frozen=True, slots=True)
 class YamlInput:
-    """type: KFP's. optional: the task runs with `default`, or without it where that is None, if nobody made it."""
+    """type: KFP's. optional: the task runs with `default`, or without it where that is None, if nobody made it. file:
+    it is an artifact, whose value is what an ExecutorInput says of it."""
 
     name: str
     type: str
     source: Source
     optional: bool = False
     default: Json = None
+    file: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grandpa_kfp_compiler.kfp.bootstrap import BOOTSTRAP_COMMAND
 from grandpa_kfp_compiler.kfp.executors import COMMAND
 from grandpa_kfp_runtime.errors import LoadError
 
@@ -23,8 +22,8 @@ _OURS = "grandpa-kfp"
 def read_pipeline(source: str | Path) -> YamlPipeline:
     """The pipeline in a file, or in the text of one (anything with a line break).
 
-    Raises LoadError, naming the file and the place in it, for a file that is missing, cut off, not YAML, not
-    ours, or runs anything but our runtime.
+    Raises LoadError, naming the file and the place in it, for a file that is missing, cut off, not YAML, or not
+    ours.
     """
     name, text = _text_of(source)
     documents = _documents(name, text)
@@ -35,6 +34,19 @@ def read_pipeline(source: str | Path) -> YamlPipeline:
         return _pipeline(name, spec, documents[1] if len(documents) > 1 else {}, text)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise LoadError(f"{name}: cut off or changed, compile it again ({error!r})") from error
+
+
+def check_ours(source: str | Path, pipeline: YamlPipeline) -> None:
+    """Raises LoadError for a pipeline that runs anything but our runtime, which may be done in containers alone."""
+    for _, _, container in pipeline.dag.containers():
+        if not container.is_ours:
+            name = "the YAML" if isinstance(source, str) and "\n" in source else source
+            shown = " ".join((*container.command, *container.args[:1]))
+            raise LoadError(
+                f"{name}: deploymentSpec.executors.{container.label} runs `{shown[:80]}`; only "
+                f"`{' '.join(COMMAND)} task` (or code), which grandpa compile writes, is run as a process of this "
+                "machine: use --engine docker"
+            )
 
 
 def _text_of(source: str | Path) -> tuple[str, str]:
@@ -85,16 +97,10 @@ def _pipeline(name: str, spec: Mapping[str, Any], platform: Any, text: str) -> Y
 def _container(name: str, label: str, executor: Any, platform: Mapping[str, Any]) -> Container:
     place = f"deploymentSpec.executors.{label}"
     if not isinstance(executor, dict) or "container" not in executor:
-        raise LoadError(f"{name}: {place} is no container; only our runtime's containers are run here")
+        raise LoadError(f"{name}: {place} is no container")
     container = needed(name, executor, "container", dict, place)
     command = tuple(map(str, needed(name, container, "command", list, f"{place}.container")))
     args = tuple(map(str, needed(name, container, "args", list, f"{place}.container")))
-    if command not in (COMMAND, BOOTSTRAP_COMMAND) or not args or args[0] not in ("task", "code"):
-        shown = " ".join((*command, *args[:1]))
-        raise LoadError(
-            f"{name}: {place} runs `{shown[:80]}`; only `{' '.join(COMMAND)} task` (or code), "
-            "which grandpa compile writes, is run on this machine"
-        )
     env = tuple((str(item["name"]), str(item["value"])) for item in container.get("env", ()))
     if not is_whole(platform, dict(env)):
         raise LoadError(f"{name}: the platform spec of {label} is not whole; the file was cut off")

@@ -28,7 +28,7 @@ from grandpa_kfp_runtime.values.handles import from_handle
 from .cancelling import CancelToken
 from .events import Subscriber, as_listener
 from .kfp_pipeline import YamlParameter, YamlPipeline
-from .kfp_reading import read_pipeline
+from .kfp_reading import check_ours, read_pipeline
 from .kfp_values import arrives, check
 from .parameters import missing, unknown
 from .record import Record, new_id
@@ -72,6 +72,8 @@ def run_pipeline_yaml(
     """
     heard = tuple(map(as_listener, listeners))
     pipeline = read_pipeline(source)
+    if engine != "docker":
+        check_ours(source, pipeline)
     bound = bind_parameters(pipeline, parameters or {})
     run = Run(new_id(), pipeline.name, started=time.time())
     counted = Limits(limits, lambda text: note(run, text))
@@ -165,7 +167,7 @@ def _check_fits(value: Json, declared: Input) -> None:
 def _declared(pipeline: YamlPipeline, parameter: str) -> Input | None:
     """How the first task that reads the parameter declares it."""
     for task, name in pipeline.dag.consumers(parameter):
-        if task.container is not None and task.container.args[0] == "task":
+        if task.container is not None and task.container.is_task:
             call, _ = TaskCall.from_argv(task.container.args)
             return next((item for item in call.interface.inputs if item.name == name), None)
     return None
@@ -220,7 +222,8 @@ class Pods:
         """The pipeline's modules, importable in this process for a moment."""
         from grandpa_kfp_runtime.launch.task_code import open_code
 
-        env = next((dict(container.env) for _, _, container in self._pipeline.dag.containers()), {})
+        containers = self._pipeline.dag.containers()
+        env = next((dict(container.env) for _, _, container in containers if container.is_task), {})
         code = open_code(env, self._place.store, self._place.folder / "code")
         try:
             yield

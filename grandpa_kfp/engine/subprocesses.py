@@ -51,7 +51,7 @@ class Processes:
             if self._closed:
                 raise TaskError("the run was stopped")
             process = subprocess.Popen(
-                [sys.executable, "-m", "grandpa_kfp_runtime", *attempt.args],
+                [sys.executable, "-m", "grandpa_kfp_runtime", *attempt.start.args],
                 cwd=attempt.work,
                 env=self._environment(attempt),
                 stdin=subprocess.DEVNULL,

@@ -82,11 +82,16 @@ class YamlTable:
 
     # --- values --------------------------------------------------------------------------------------
 
-    def publish(self, number: int, texts: Mapping[str, str]) -> None:
-        """What the task's output files say. Raises ParameterError for what is not of its type."""
-        types = dict(self.task(number).outputs)
+    def publish(self, number: int, texts: Mapping[str, str], files: Mapping[str, str]) -> None:
+        """What the task's output files say, and where its artifacts are. Raises ParameterError for what is not of its
+        type."""
+        task = self.task(number)
+        types = dict(task.outputs)
         for name, text in texts.items():
             self._made[number, name] = from_output_file(text, types[name])
+        for name, schema in task.artifacts:
+            if name in files:
+                self._made[number, name] = {"name": name, "type": schema, "uri": files[name], "metadata": {}}
 
     def value(self, frame: Frame, source: Source) -> Json:
         """What a source holds for the tasks of a frame. Raises NotMade."""
@@ -126,7 +131,7 @@ class YamlTable:
                 if item.default is None:
                     continue
                 value = item.default
-            values[item.name] = arrives(value, item.type)
+            values[item.name] = value if item.file else arrives(value, item.type)
         return values
 
     def _why(self, missing: NotMade) -> str:

@@ -7,7 +7,6 @@ a process of this machine, `containers.py` in a container of the task's own imag
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 from uuid import uuid4
 
-from grandpa_kfp_runtime.contract import EXECUTOR_INPUT
 from grandpa_kfp_runtime.errors import GrandpaError, TaskError, TaskTimeout
 from grandpa_kfp_runtime.events.kinds import Event
 from grandpa_kfp_runtime.events.of_logged import logged_in
@@ -26,8 +24,8 @@ from grandpa_kfp_runtime.failure import BEGIN_MARKER, END_MARKER, format_report,
 from grandpa_kfp_runtime.logged.entries import Logged
 from grandpa_kfp_runtime.printed.task_output import TaskOutput
 from grandpa_kfp_runtime.stores import Store
-from grandpa_kfp_runtime.typespec import Json
 
+from .executor_inputs import Folders, Start, start_of
 from .following import Following
 from .inner_tasks import InnerTasks
 from .kfp_containers import Container
@@ -70,7 +68,7 @@ class Attempt:
     key: tuple[int, int]
     task: str
     container: Container
-    args: tuple[str, ...]
+    start: Start
     work: Path
     outputs: Path
     artifacts: Path
@@ -182,7 +180,7 @@ class YamlTasks:
         return outputs
 
     def publish(self, task: int, result: Mapping[str, str]) -> Mapping[str, str]:
-        self._table.publish(task, result)
+        self._table.publish(task, result, self._files(task))
         return result
 
     def fall_back(self, task: int) -> Mapping[str, str]:
@@ -235,34 +233,25 @@ class YamlTasks:
         outputs = folder / "outputs"
         shutil.rmtree(outputs, ignore_errors=True)
         work = folder / f"attempt-{attempt}"
-        uuid = self._uuids.setdefault(number, str(uuid4()))
-        uri = self._place.folder / "artifacts" / self._pipeline.name / self._run.id / id_ / uuid
-        for made in (outputs, work / "tmp", uri):
+        self._uuids.setdefault(number, str(uuid4()))
+        artifacts = self._artifacts(number)
+        start = start_of(task, container, inputs, Folders(outputs, artifacts, self._runner.sees))
+        for made in (outputs, work / "tmp", artifacts):
             made.mkdir(parents=True, exist_ok=True)
-        args = _filled(container.args, self._executor_input(task, inputs, outputs, uri))
         request = self._table.requests[number]
         threads = 0 if request is None else request.threads
         devices = self.budget.devices(number)
-        return Attempt((number, attempt), id_, container, args, work, outputs, uri, devices, threads)
+        return Attempt((number, attempt), id_, container, start, work, outputs, artifacts, devices, threads)
 
-    def _executor_input(self, task: YamlTask, inputs: Mapping[str, Json], outputs: Path, artifacts: Path) -> str:
-        sees = self._runner.sees
-        given = {
-            "inputs": {"parameterValues": dict(inputs)},
-            "outputs": {
-                "parameters": {name: {"outputFile": sees(outputs / name)} for name, _ in task.outputs},
-                "artifacts": {
-                    name: {
-                        "artifacts": [
-                            {"name": name, "type": schema, "uri": sees(artifacts / name), "metadata": {}},
-                        ]
-                    }
-                    for name, schema in task.artifacts
-                },
-                "outputFile": sees(outputs / "executor_output.json"),
-            },
-        }
-        return json.dumps(given, ensure_ascii=False)
+    def _artifacts(self, number: int) -> Path:
+        """The folder of a task's artifacts, in which each has its name."""
+        place = self._place.folder / "artifacts" / self._pipeline.name / self._run.id
+        return place / self._table.id(number) / self._uuids[number]
+
+    def _files(self, number: int) -> dict[str, str]:
+        """The artifacts of a task that has run, whether it left their files or not."""
+        declared = self._table.task(number).artifacts
+        return {name: str(self._artifacts(number) / name) for name, _ in declared}
 
     def _records(self, attempt: Attempt) -> str:
         """Where the attempt's records are."""
@@ -352,10 +341,6 @@ class Copied:
                 if not marked:
                     echo(attempt.task, text)
                 marked = marked and text != END_MARKER
-
-
-def _filled(args: Sequence[str], executor_input: str) -> tuple[str, ...]:
-    return tuple(executor_input if arg == EXECUTOR_INPUT else arg for arg in args)
 
 
 def _read_output(path: Path, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +31,7 @@ def lines(text: Annotated[Path, "Dataset"]) -> int: ...
 
 @Node
 def write(n: int) -> Path:
-    place = Path("text.txt")
+    place = Path(tempfile.mkdtemp()) / "text.txt"
     place.write_text("line\n" * n)
     return place
 

@@ -73,7 +73,7 @@ class Computed:
 
     def run(self, attempt: Attempt) -> Ended:
         self.began.append(attempt.task)
-        given = json.loads(attempt.args[attempt.args.index("--executor-input") + 1])
+        given = json.loads(attempt.start.args[attempt.start.args.index("--executor-input") + 1])
         node = attempt.container.label.removeprefix("exec-")
         text = self.computes[node](given["inputs"]["parameterValues"])
         if text == "fails":
