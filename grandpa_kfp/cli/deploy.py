@@ -79,7 +79,7 @@ def command(ctx: click.Context, /, spec: str, pairs: Any, params_file: Any, **op
     from ..deployment.deploying import deploy
     from ..deployment.reaching import reach_store
     from .run import output_to_stderr
-    from .servers import tell, watch
+    from .servers import tell, tell_end, watch
 
     with output_to_stderr():
         workflow, params, settings, chosen, address = _chosen(ctx, spec, pairs, params_file, options)
@@ -100,7 +100,7 @@ def command(ctx: click.Context, /, spec: str, pairs: Any, params_file: Any, **op
                 run = watch(server, reached, deployed.run_id)
         finally:
             reached.close()
-        _ended(run)
+        tell_end(run)
 
 
 def _chosen(ctx: click.Context, /, spec: str, pairs: Any, params_file: Any, options: dict[str, Any]) -> Any:
@@ -148,12 +148,3 @@ def _plan(deployed: Deployment) -> str:
         *(f"parameter   {name} = {json.dumps(value, ensure_ascii=False)}" for name, value in deployed.params.items()),
     ]
     return "\n".join(lines)
-
-
-def _ended(run: Any) -> None:
-    from ..deployment.follow import Told
-    from ..drawing.words import seconds_text, tasks_text
-    from .servers import tell
-
-    count = tasks_text(task.state.lower() for task in run.tasks)
-    tell(Told(f"{run.name}: {count} in {seconds_text(run.duration_s)}", run.state))

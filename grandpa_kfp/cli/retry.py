@@ -25,7 +25,7 @@ def command(run: str, wait: bool, **options: Any) -> None:
     RUN is its id, the beginning of one, or its name.
     """
     from ..deployment.remote import find_run, retry
-    from .servers import connected, store_of, watch
+    from .servers import connected, store_of, tell_end, watch
 
     with connected(options) as (server, address, settings):
         found = find_run(server, run)
@@ -33,4 +33,4 @@ def command(run: str, wait: bool, **options: Any) -> None:
         click.echo(server.run_url(found.id) or found.id)
         if wait:
             with store_of(found, address, settings) as reached:
-                watch(server, reached, found.id)
+                tell_end(watch(server, reached, found.id))

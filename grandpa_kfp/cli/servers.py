@@ -91,6 +91,15 @@ def tell(told: Told) -> None:
         print_faint(told.text)
 
 
+def tell_end(run: RemoteRun) -> None:
+    """The last line of a run that was followed: how long it took, how many tasks Kubeflow had in its cache."""
+    from ..deployment.follow import Told
+    from ..drawing.words import seconds_text, tasks_text
+
+    count = tasks_text(task.state.lower() for task in run.tasks)
+    tell(Told(f"{run.name}: {count} in {seconds_text(run.duration_s)}", run.state))
+
+
 def watch(server: Server, reached: Reached, run_id: str, *, interval_s: float = 2.0) -> RemoteRun:
     """Follows a run to its end. Ctrl-C asks whether to leave it, terminate it, or go on.
 

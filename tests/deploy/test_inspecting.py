@@ -111,7 +111,8 @@ def test_a_task_out_of_the_cache_shows_what_was_computed(project: Project, kfp: 
     for n in ("1999", "2000"):  # the same code with other inputs is another entry of the cache
         assert project.grandpa("deploy", "flow.py", "--host", kfp.url, "--wait", "-p", f"n={n}").code == 0
     kfp.start = out_of_the_cache
-    assert project.grandpa("deploy", "flow.py", "--host", kfp.url, "--wait").code == 0
+    ended = project.grandpa("deploy", "flow.py", "--host", kfp.url, "--wait")
+    assert (ended.code, "2 tasks (2 cached, 0 ran) in " in ended.err) == (0, True), ended.err
     run_id = list(kfp.runs)[-1]
     with here(project.folder), grandpa_kfp.inspect_run(run_id, endpoint=kfp.url) as run:
         assert [task.state for task in run.tasks.values()] == ["cached", "cached"]

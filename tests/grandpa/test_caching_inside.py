@@ -170,7 +170,8 @@ def test_times_to_live_and_cache_false_hold_inside(flow: Flow, where: tuple[str,
 def test_an_element_whose_object_is_gone_is_made_again(flow: Flow, where: tuple[str, ...]) -> None:
     """It alone."""
     flow.write(
-        "import random\n@Node\ndef text(x: int) -> bytes:\n    told('text', x)\n    return random.Random(x).randbytes(5000)\n"
+        "import random\n@Node\ndef text(x: int) -> bytes:\n    told('text', x)\n"
+        "    return random.Random(x).randbytes(5000)\n"
         "@Node\ndef length(texts: list) -> list:\n    return [len(item) for item in texts]\n"
         "@Workflow\ndef flow(n: int = 2):\n    with each(rows(n)) as x:\n        y = text(x)\n"
         "    return length(collect(y))\n"
