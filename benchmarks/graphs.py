@@ -6,6 +6,14 @@ Task i takes the results of task i-1 and of task i-7; every tenth takes a list o
 from typing import Any
 
 from grandpa_kfp import Node, Static, Workflow
+from grandpa_kfp_compiler.kfp import CompileOptions
+from grandpa_kfp_compiler.kfp.code import add_code, plan_code
+from grandpa_kfp_compiler.kfp.emit import emit
+from grandpa_kfp_compiler.kfp.executors import Executors, default_image
+from grandpa_kfp_compiler.kfp.lower import lower
+from grandpa_kfp_compiler.kfp.sizes import check_tasks
+from grandpa_kfp_compiler.passes import run_passes
+from grandpa_kfp_compiler.verify import verify
 
 
 @Node
@@ -27,6 +35,17 @@ def chain(start: int = 1, tasks: Static[int] = 1000) -> int:
         else:
             done.append(add(done[-1], done[max(0, len(done) - 7)]))
     return done[-1]
+
+
+def unfused(packed: Any) -> str:
+    """The YAML of a packed graph in which each task is a container, even where Kubeflow could not hold it."""
+    assert not verify(packed)
+    options = CompileOptions(fuse="none")
+    executors = Executors(options, default_image("0", packed.code.python), packed.code.python, "0")
+    bare = lower(run_passes(packed, mode="none"), options, executors)
+    check_tasks(bare)
+    plan = plan_code(packed.code, bare, options)
+    return emit(add_code(bare, plan, packed.code, options, executors), "0")
 
 
 def inc(x: int) -> int:

@@ -62,11 +62,16 @@ def fuse(graph: Graph, mode: str = "auto", most: int = MOST_STEPS) -> Graph:
     """The graph with fused groups; see the module. most: steps, beyond which `auto` does more than it is asked for."""
     if mode == "none":
         return _plain(graph)
-    for stage in _STAGES[mode]:
-        fused = _fused(graph, stage, False, None)
-        if mode != "auto" or steps(fused) <= most:
-            return fused
-    return _fused(graph, _STAGES["auto"][-1], False, int(most * ROOM) or 1)
+    stages = _STAGES[mode]
+    for stage in stages:
+        if not (stage.chained or stage.every or _asks(graph)):
+            if steps(graph) <= most:
+                return _plain(graph)
+            continue
+        level = _level(graph, stage, False, None)
+        if mode != "auto" or level.cost() <= most:
+            return level.built()
+    return _fused(graph, stages[-1], False, int(most * ROOM) or 1)
 
 
 def steps(graph: Graph) -> float:
@@ -98,19 +103,23 @@ def _fused(graph: Graph, stage: _Stage, kept: bool, most: int | None) -> Graph:
     """kept: whether an outer component keeps its tasks apart; most: as many steps as there may be, None for any."""
     if not (stage.chained or stage.every or _asks(graph)):
         return _plain(graph)
+    return _level(graph, stage, kept, most).built()
+
+
+def _level(graph: Graph, stage: _Stage, kept: bool, most: int | None) -> _Level:
     if most is not None and len(graph.operations) > most:
         graph = gather_lists(graph, max(WIDE, -(-len(graph.operations) // max(1, most))))
-    level = _Level(graph, stage, kept)
+    level = _Level(graph, stage, kept, 0 if most is None else WIDE)
     level.merge_components()
     if stage.chained:
         level.merge_chains()
     for place, item in enumerate(level.items):
-        if not isinstance(item, Call) and level.is_single(place):
+        if not isinstance(item, Call) and place not in level.whole:
             bodies = [_fused(body, stage, level.kept[place], None) for body in bodies_of(item)]
             level.inner[place] = with_bodies(item, bodies)
     if most is not None:
         level.fit(most)
-    return level.built(bundle=0 if most is None else WIDE)
+    return level
 
 
 def _asks(graph: Graph) -> bool:
@@ -123,12 +132,14 @@ class _Level:
     """The operations of one graph by number, and the parts that they are in so far.
 
     keys: who may share a container, None for whoever stays alone; kept: whom `fuse=False` keeps apart; whole: branches
-    and loops that go into a step with all that is in them; inner: those that stay, as they are by now.
+    and loops that go into a step with all that is in them; inner: those that stay, as they are by now. bundle: as of
+    `grouped`.
     """
 
     graph: Graph
     stage: _Stage
     outer: bool
+    bundle: int
     flow: Flow = field(init=False)
     items: tuple[Operation, ...] = field(init=False)
     dag: Dag = field(init=False)
@@ -154,10 +165,6 @@ class _Level:
             for item, kept in zip(self.items, self.kept, strict=True)
         ]
         self.parts = [[place] for place in range(len(self.items))]
-
-    def is_single(self, place: int) -> bool:
-        """Whether a branch, loop or group stays what it is."""
-        return place not in self.whole
 
     def merge_components(self) -> None:
         labels: Labels = [
@@ -225,16 +232,25 @@ class _Level:
 
     # --- the result ---
 
-    def built(self, bundle: int) -> Graph:
+    def _is_single(self, part: list[int]) -> bool:
+        """Whether a part is what it was."""
+        return len(part) == 1 and (isinstance(self.items[part[0]], Call) or part[0] not in self.whole)
+
+    def cost(self) -> float:
+        """The steps of what it will be."""
+        plain = sum([1 if self._is_single(part) else STEP_COST for part in self.parts])
+        return plain - len(self.inner) + self._inner_cost()
+
+    def built(self) -> Graph:
+        """The graph that it comes to."""
         names = _Names(self.items)
         parts = []
         for part in self.parts:
             items = [self.inner.get(place, self.items[place]) for place in part]
-            single = len(items) == 1 and (isinstance(items[0], Call) or part[0] not in self.whole)
-            parts.append(Part(items, "" if single else names.of(items)))
+            parts.append(Part(items, "" if self._is_single(part) else names.of(items)))
         if not any(part.name for part in parts) and not self.inner:
             return replace(self.graph, components=()) if self.graph.components else self.graph
-        return replace(grouped(self.flow, parts, _as_step, bundle=bundle), components=())
+        return replace(grouped(self.flow, parts, _as_step, bundle=self.bundle), components=())
 
 
 def _as_step(group: Group) -> Group:
