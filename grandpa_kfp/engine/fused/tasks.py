@@ -117,6 +117,8 @@ class StepTasks(GraphTasks):
             in_container=True,
             redactor=self._room.redactor,
         )
+        if record["raised_at"]:
+            record["exit_code"] = 3  # a misuse of ours inside a body is the user's code failing, too
         self.failures[failing.id] = record
         made = TaskError(format_report(record), task=failing.id)
         made.__cause__ = error

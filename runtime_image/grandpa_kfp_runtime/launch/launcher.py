@@ -119,7 +119,7 @@ class _Attempt:
         self.inputs: dict[str, str] = {}
         self.handles: dict[str, str] = {}
         self.exported = Exported()
-        self.phase = "start"  # then "code", "body", "outputs"
+        self.phase = "start"  # then "code", "body" or "step", "outputs"
 
     # --- the steps -------------------------------------------------------------------------------
 
@@ -212,7 +212,7 @@ class _Attempt:
         )
         self.where = self.step.open(self.env)
         values = self._decode([item for item in self.call.interface.inputs if item.kind != "handle"], code.load)
-        self.phase = "body"
+        self.phase = "step"
         outputs, self.drawn = self.step.run(values)
         self.phase = "outputs"
         return outputs
@@ -292,7 +292,7 @@ class _Attempt:
     def _report(self, error: BaseException, frame: FrameType | None) -> dict[str, Any]:
         from ..failure import report
 
-        if self.step is not None and self.phase == "body":
+        if self.step is not None and self.phase == "step":
             from .step_room import record_of
 
             record = record_of(error)
@@ -414,7 +414,7 @@ class _Attempt:
     def _exit_code(self, error: BaseException, code: int) -> int:
         if self.phase == "body" and not isinstance(error, RunCancelled):
             return 3  # a misuse of ours inside the body is the user's code failing, too
-        ours = isinstance(error, GrandpaError | SystemExit | KeyboardInterrupt) or self.phase != "start"
+        ours = isinstance(error, GrandpaError | SystemExit | KeyboardInterrupt) or self.phase not in ("start", "step")
         return code if ours else _DEFECT
 
     def _given(self) -> dict[str, Any]:
