@@ -9,6 +9,7 @@ pipeline_yaml.py  one entry for a compiled YAML: `run_pipeline_yaml(path, parame
 kfp_pipeline.py   it as data; kfp_reading.py and kfp_dags.py make that of the file, kfp_containers.py of its executors;
                   kfp_values.py and kfp_conditions.py treat values and conditions as KFP does
 yaml_table.py     its tasks by number, what is skipped, the rounds of loops (yaml_loops.py)
+executor_inputs.py  what a task's command is given
 yaml_tasks.py     what a lane does for one of its tasks, by a runner of its container's command:
                   subprocesses.py as a process, containers.py in a container; container_host.py looks before
                   whether Docker, the images and the store's way into containers are there
