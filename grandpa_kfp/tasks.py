@@ -137,7 +137,7 @@ class Executor(concurrent.futures.Executor):
     core, started at need; a function need not be importable, and the main module is not imported by them. initializer,
     initargs: called in each process before anything else. A node counts as its plain function.
     Neither keeps a program from ending; inside a task, `current()` is the task in them too. Raises ParameterError for
-    what cannot be.
+    what cannot be, LoadError for processes at the top level of a file that a worker imports.
 
     >>> with Executor(threads=2) as executor:
     ...     list(executor.map(pow, [2, 3], [4, 2])), executor.submit(max, 1, 5).result()
@@ -181,7 +181,7 @@ class Executor(concurrent.futures.Executor):
             if self._processes is None:
                 job = Job(functools.partial(plain(fn), *args, **kwargs))
             else:
-                job = Job(functools.partial(self._processes.call, fn, args, kwargs))
+                job = Job(_in_process(self._processes, fn, args, kwargs))
             self._lanes.add(job)
         return job.future
 
@@ -215,8 +215,26 @@ class Executor(concurrent.futures.Executor):
 
 def _processes(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> JobProcesses:
     from .engine.processes.jobs import JobProcesses
+    from .loading import refuse_while_loading
 
+    refuse_while_loading("Executor(processes=...)")  # a process that imports the file would make another one
     return JobProcesses(initializer, initargs)
+
+
+def _in_process(
+    processes: JobProcesses, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Callable[[], Any]:
+    try:
+        packaged = processes.package(fn, args, kwargs)
+    except (
+        Exception
+    ) as error:  # whatever pickling a user's argument raises: it is the future's error
+        return functools.partial(_raise, error)
+    return functools.partial(processes.call, packaged)
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def plain(fn: Callable[..., Any]) -> Callable[..., Any]:

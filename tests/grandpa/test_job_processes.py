@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -259,6 +260,30 @@ def test_functions_of_a_file_that_no_import_finds(tmp_path: Path) -> None:
     with Executor(processes=1) as pool:
         assert pool.submit(module.triple, 3).result(LONG_S) == 9
         assert type(pool.submit(module.keep).result(LONG_S)) is module.Kept
+
+
+def test_at_the_top_level_of_an_imported_module_it_is_refused(tmp_path: Path) -> None:
+    """A process that imports the module would start the next one, without end."""
+    (tmp_path / "starts_at_once.py").write_text(
+        textwrap.dedent(
+            """
+            from grandpa_kfp import Executor
+
+            def inc(x):
+                return x + 1
+
+            with Executor(processes=1) as pool:
+                print(pool.submit(inc, 1).result())
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", "import starts_at_once"], cwd=tmp_path, capture_output=True, text=True, timeout=LONG_S
+    )
+    assert done.returncode == 1
+    assert re.search(
+        r"LoadError: starts_at_once.py:7: Executor\(processes=...\) is called at the top level", done.stderr
+    )
 
 
 def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:

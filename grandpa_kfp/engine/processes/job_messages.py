@@ -9,8 +9,8 @@ import io
 import pickle
 import socket
 import struct
-from collections.abc import Mapping
-from typing import IO, Any
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, TypeAlias
 
 CALL, DONE, FAILED, PRINTED = range(4)
 """(CALL, pickled function, arguments, named ones, place); (DONE, result); (FAILED, pickled error, text, traceback);
@@ -18,7 +18,6 @@ CALL, DONE, FAILED, PRINTED = range(4)
 
 _HEAD = struct.Struct("<BI")  # kind, frames
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes})
-_JOINED_BYTES = 1 << 16
 
 
 def dumps(value: Any, buffers: list[memoryview] | None = None) -> bytes:
@@ -41,19 +40,24 @@ NOTHING: Mapping[str, Any] = {}
 """No arguments by name, no scripts; never changed."""
 
 
-def say(sock: socket.socket, kind: int, *parts: Any) -> None:
-    """Sends a message. Raises what pickling raises, nothing having been sent then; OSError where nobody listens."""
+Packed: TypeAlias = "tuple[bytes, Sequence[memoryview]]"
+"""A message as bytes, and the buffers that follow them."""
+
+
+def pack(kind: int, *parts: Any) -> Packed:
+    """A message. Raises what pickling raises."""
     buffers: list[memoryview] = []
     first = dumps(parts, buffers)
-    frames: list[bytes | memoryview] = [first, *buffers]
-    sizes = struct.pack(f"<{len(frames)}Q", *[memoryview(frame).nbytes for frame in frames])
-    head = _HEAD.pack(kind, len(frames)) + sizes
-    if len(frames) == 1 and len(first) < _JOINED_BYTES:
-        sock.sendall(head + first)
-        return
-    sock.sendall(head)
-    for frame in frames:
-        sock.sendall(frame)
+    sizes = struct.pack(f"<{1 + len(buffers)}Q", len(first), *[buffer.nbytes for buffer in buffers])
+    return _HEAD.pack(kind, 1 + len(buffers)) + sizes + first, buffers
+
+
+def say(sock: socket.socket, packed: Packed) -> None:
+    """Sends a message. Raises OSError where nobody listens."""
+    first, buffers = packed
+    sock.sendall(first)
+    for buffer in buffers:
+        sock.sendall(buffer)
 
 
 class Heard:

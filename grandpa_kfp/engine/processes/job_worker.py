@@ -24,7 +24,8 @@ from grandpa_kfp_runtime.code.marks import unmarked
 from grandpa_kfp_runtime.context import TaskContext, activate
 from grandpa_kfp_runtime.task import finish
 
-from .job_messages import DONE, FAILED, PRINTED, Heard, dumps, hear, say
+from ...loading import marked_as_loading
+from .job_messages import DONE, FAILED, PRINTED, Heard, dumps, hear, pack, say
 
 _MOST_FUNCTIONS = 256
 
@@ -73,23 +74,22 @@ def _serve(sock: socket.socket, speaking: threading.Lock) -> None:
 
 def _say(sock: socket.socket, answer: tuple[Any, ...]) -> None:
     try:
-        say(sock, *answer)
-    except OSError:
-        raise
+        packed = pack(*answer)
     except Exception as error:  # whatever pickling a result may raise
-        what = f"its result cannot be pickled: {type(error).__name__}: {error}"
-        say(sock, FAILED, b"", what, "")
+        packed = pack(FAILED, b"", f"its result cannot be pickled: {type(error).__name__}: {error}", "")
+    say(sock, packed)
 
 
 def _answer(heard: Heard, functions: dict[bytes, Any]) -> tuple[Any, ...]:
     try:
-        data, args, kwargs, place, scripts = heard.parts()
-        _Scripts.know(scripts)
-        function = functions.get(data)
-        if function is None:
-            if len(functions) >= _MOST_FUNCTIONS:
-                functions.clear()
-            function = functions[data] = unmarked(pickle.loads(data))
+        with marked_as_loading("a module of what is called"):  # at its top level it would start processes without end
+            data, args, kwargs, place, scripts = heard.parts()
+            _Scripts.know(scripts)
+            function = functions.get(data)
+            if function is None:
+                if len(functions) >= _MOST_FUNCTIONS:
+                    functions.clear()
+                function = functions[data] = unmarked(pickle.loads(data))
         if place is None:
             return DONE, finish(function(*args, **kwargs))
         context = TaskContext(*place)
@@ -151,7 +151,7 @@ class _Told(io.TextIOBase):
             os.write(self.fileno(), text.encode("utf-8", "backslashreplace"))
             return
         with self._speaking:
-            say(self._sock, PRINTED, self._stream, text)
+            say(self._sock, pack(PRINTED, self._stream, text))
 
 
 class _Scripts(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -171,8 +171,6 @@ class _Scripts(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None if file is None else importlib.util.spec_from_file_location(name, file, loader=self)
 
     def exec_module(self, module: ModuleType) -> None:
-        from ...loading import marked_as_loading
-
         file = self._files[module.__name__]
-        with open(file, "rb") as opened, marked_as_loading(file):
+        with open(file, "rb") as opened:
             exec(compile(opened.read(), file, "exec", dont_inherit=True), module.__dict__)

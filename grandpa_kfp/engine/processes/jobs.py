@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from grandpa_kfp_runtime.code.project import SCRIPT_PREFIX
@@ -20,7 +21,7 @@ from grandpa_kfp_runtime.context import current, in_task
 from grandpa_kfp_runtime.errors import TaskError
 
 from .hands import how_it_ended, interpreter_flags, module_path
-from .job_messages import CALL, DONE, FAILED, NOTHING, dumps, hear, say
+from .job_messages import CALL, DONE, FAILED, NOTHING, Packed, dumps, hear, pack, say
 
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv.pop(1).splitlines(); "
@@ -54,9 +55,9 @@ class _Process:
             )  # fmt: skip
         os.close(read_end)
 
-    def call(self, *message: Any) -> tuple[int, Any]:
+    def call(self, message: Packed) -> tuple[int, Any]:
         """What it answers; what it prints meanwhile is printed here. Raises EOFError, OSError when it is gone."""
-        say(self._socket, CALL, *message)
+        say(self._socket, message)
         while True:
             heard = hear(self._reader)
             if heard.kind in (DONE, FAILED):
@@ -91,28 +92,47 @@ class _Process:
         return code
 
 
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """A call on its way. name: of the function."""
+
+    name: str
+    message: Packed
+
+
 class JobProcesses:
     """At most as many processes as threads call `call`. initializer: called in each process before anything else."""
 
     def __init__(self, initializer: Callable[..., object] | None, initargs: Sequence[Any]) -> None:
-        self._initializer = initializer
-        self._initargs = tuple(initargs)
         self._lock = threading.Lock()
         self._idle: list[_Process] = []
         self._all: set[_Process] = set()
         self._closed = False
         self._modules = 0
         self._files: Mapping[str, str] = NOTHING
+        self._first = None if initializer is None else self.package(initializer, tuple(initargs), {})
         weakref.finalize(self, _end_own, os.getpid(), self._all)
 
-    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def package(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Packaged:
+        """The call, pickled; in the thread that makes it, which may be importing the module of the function.
+
+        Raises what pickling raises.
+        """
+        place = None
+        if in_task():
+            context = current()
+            place = (context.run_id, context.task, context.attempt)
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        return Packaged(name, pack(CALL, dumps(function), args, kwargs or NOTHING, place, self._scripts()))
+
+    def call(self, job: Packaged) -> Any:
         """What the function returns in a process. Raises what it raises; TaskError where the process dies of it."""
         with self._lock:
             process = self._idle.pop() if self._idle else None
         if process is None:
             process = self._start()
         try:
-            return self._ask(process, function, args, kwargs)
+            return self._ask(process, job)
         finally:
             with self._lock:
                 kept = process in self._all and not self._closed
@@ -127,27 +147,20 @@ class JobProcesses:
             self._all.add(process)
             if self._closed:  # while it was started
                 process.kill()
-        if self._initializer is not None:
+        if self._first is not None:
             try:
-                self._ask(process, self._initializer, self._initargs, {})
+                self._ask(process, self._first)
             except BaseException:
                 self._end(process)
                 raise
         return process
 
-    def _ask(
-        self, process: _Process, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        place = None
-        if in_task():
-            context = current()
-            place = (context.run_id, context.task, context.attempt)
+    def _ask(self, process: _Process, job: Packaged) -> Any:
         try:
-            kind, parts = process.call(dumps(function), args, kwargs or NOTHING, place, self._scripts())
+            kind, parts = process.call(job.message)
         except (EOFError, ConnectionError):
             code = self._end(process)
-            what = getattr(function, "__qualname__", repr(function))
-            raise TaskError(f"the process that ran {what} {how_it_ended(code)}") from None
+            raise TaskError(f"the process that ran {job.name} {how_it_ended(code)}") from None
         if kind == DONE:
             return parts[0]
         raise _failure(*parts)
