@@ -91,7 +91,7 @@ class Made:
 
 def _call(call: FreeCall, args: list[Any], kwargs: dict[str, Any], made: Made) -> Any:
     if isinstance(call, WorkflowCall):
-        return call.workflow.call_body(kwargs)
+        return call.workflow.guarded_body(kwargs)
     if call.instance is None:
         return finish(call.definition.target(*args, **kwargs))
     return finish(getattr(live_object(call.instance, made), call.method)(*args, **kwargs))

@@ -74,8 +74,8 @@ def guarded(handler: Any, where: str, args: tuple[Any, ...], values: Mapping[str
 
     where: of the workflow; values: of its parameters, which reach those of the handler that are called the same.
     """
-    tracer = tracer_of("on_exit")
     with told_as(where):
+        tracer = tracer_of("on_exit")
         called = handler_of(handler, f"{where}: on_exit")
         group = tracer.open_group(GUARDED)
     with tracer.inside(group.block):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grandpa_kfp_runtime.contract import ENV_CODE, Input, TaskCall
-from grandpa_kfp_runtime.errors import LoadError, ObjectGone
+from grandpa_kfp_runtime.errors import LoadError, ObjectGone, TaskError
 from grandpa_kfp_runtime.stores import Store
 from grandpa_kfp_runtime.stores.memory import MemoryStore
 from grandpa_kfp_runtime.values.handles import from_handle, to_handle
@@ -21,6 +21,7 @@ from .replaying import Load, Made, OpenCode
 if TYPE_CHECKING:
     from grandpa_kfp_compiler.bind import Bound
     from grandpa_kfp_compiler.graph import Graph
+    from grandpa_kfp_runtime.failure_info import FailureInfo
 
     from ..engine.kfp_pipeline import YamlPipeline
     from ..engine.run import Run
@@ -50,6 +51,8 @@ class GraphRun:
 
     def made(self, task: str) -> Made:
         """Raises LoadError."""
+        from grandpa_kfp_compiler.graph import Outcome
+
         from ..engine.control import control_of
 
         bound, node = self._bound(task)
@@ -59,7 +62,12 @@ class GraphRun:
 
         def read(inputs: Sequence[Input], load: Load, folder: Path) -> dict[str, Any]:
             sources = dict(bound.sources)
-            return {item.name: self._value(item.name, sources[item.name], folder) for item in inputs}
+            wanted = [item.name for item in inputs]
+            if call.options.always:  # what was not made is the parameter's default
+                wanted = [name for name in wanted if self._has(sources[name])]
+            asked = {name for name in wanted if isinstance(sources[name], Outcome)}
+            values = {name: self._value(name, sources[name], folder) for name in wanted if name not in asked}
+            return values | dict.fromkeys(asked, self._outcome(task) if asked else None)
 
         return Made(
             self._run.id, task, node, bound.interface, dict(call.options.env or ()), self._root, read, self._code
@@ -87,8 +95,10 @@ class GraphRun:
         return bind(call, instances, {item.name: item for item in graph.parameters}), call.node.key
 
     def _handle(self, leaf: Any) -> tuple[str, Store] | None:
-        from grandpa_kfp_compiler.graph import Constant, ParameterValue, TaskOutput
+        from grandpa_kfp_compiler.graph import Constant, Outcome, ParameterValue, TaskOutput
 
+        if isinstance(leaf, Outcome):
+            return None
         if isinstance(leaf, TaskOutput):
             maker = self._run.tasks.get(leaf.task)
             handle = maker.outputs.get(leaf.output, "") if maker is not None else ""
@@ -100,6 +110,29 @@ class GraphRun:
             return leaf.handle, self._store
         memory = MemoryStore()
         return to_handle(leaf.value, memory), memory
+
+    def _has(self, leaf: Any) -> bool:
+        from grandpa_kfp_compiler.graph import TaskOutput
+
+        return not isinstance(leaf, TaskOutput) or self._handle(leaf) is not None
+
+    def _outcome(self, task: str) -> FailureInfo | None:
+        """How the tasks before one that runs always had ended."""
+        from grandpa_kfp_compiler.graph import dependencies
+
+        from ..engine.outcomes import outcome_of
+
+        waits, found, waiting = dependencies(self._graph()), set[str](), [task]
+        while waiting:
+            more = [name for name in waits.get(waiting.pop(), ()) if name not in found]
+            found.update(more)
+            waiting += more
+        failed = sorted(
+            (one for one in self._run.tasks.values() if one.state == "failed" and one.report and not one.fell_back),
+            key=lambda one: one.started + one.duration_s,
+        )
+        errors = [TaskError(one.report, task=one.id) for one in failed]
+        return outcome_of(self._run, found, errors, self._parameters())
 
     def _parameters(self) -> Mapping[str, Any]:
         from grandpa_kfp_runtime.parameters import load_class
@@ -165,9 +198,12 @@ class YamlRun:
         call, _ = TaskCall.from_argv(container.args)
 
         def read(inputs: Sequence[Input], load: Load, folder: Path) -> dict[str, Any]:
+            from grandpa_kfp_runtime.launch.ended import tell_how_ended
             from grandpa_kfp_runtime.launch.inputs import decode_inputs
 
-            return decode_inputs(inputs, values, self._store, load, folder, self._run_id, lambda *told: None)
+            found = decode_inputs(inputs, values, self._store, load, folder, self._run_id, lambda *told: None)
+            tell_how_ended(call.interface, found, self._store, self._run_id, (), dict(container.env))
+            return found
 
         env = {name: text for name, text in container.env if not name.startswith("GRANDPA_")}
         return Made(

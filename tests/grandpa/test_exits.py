@@ -322,3 +322,30 @@ def test_defaults_of_a_workflow_reach_elements_of_maps_in_it() -> None:
         return inner(xs)
 
     assert [call.options.retries for call in trace(pipeline).calls()] == [3]
+
+
+def test_a_workflow_with_a_handler_is_no_plain_python() -> None:
+    """In a node's body nobody would call the handler."""
+
+    @Node
+    def calls(log: str) -> Any:
+        return flows.broken(log)
+
+    with pytest.raises(TaskError, match="the workflow broken uses on_exit, so it cannot be called in a node's body"):
+        run(calls, {"log": "log"}, record=False)
+
+
+def test_a_handler_is_replayed_with_what_it_was_told(tmp_path: Path) -> None:
+    """On this machine and of a compiled YAML."""
+    project, log = Project(tmp_path), tmp_path / "log"
+    project.write("flow.py", "from exit_flows import nested_exits, guarded\n")
+    for file in ("flow.py:guarded", "flow.yaml"):
+        project.grandpa("compile", "flow.py:guarded", "-p", f"log={log}", "-o", "flow.yaml")
+        given = [] if file.endswith("yaml") else ["-p", f"log={log}"]
+        assert project.grandpa("run", file, "-p", "x=2", *given).code == 3
+        (first,) = flows.told(log)
+        name = "clean-around/clean" if file.endswith("yaml") else "clean"
+        run_id = max(folder.name for folder in (tmp_path / ".grandpa/runs").iterdir())
+        assert project.grandpa("replay", run_id, name).code == 0, file
+        assert flows.told(log) == [first] * 2
+        log.unlink()
