@@ -31,6 +31,11 @@ def inc(x: int) -> int:
 
 
 @Node
+def inverse(x: int) -> int:
+    return 1 // x
+
+
+@Node
 def add(a: Any, b: Any) -> Any:
     return a + b
 

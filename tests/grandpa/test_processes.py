@@ -23,6 +23,7 @@ from process_flows import (
     first_and_pid,
     forks,
     inc,
+    inverse,
     leave,
     mark,
     meet,
@@ -367,6 +368,25 @@ def test_a_failing_task_is_reported_as_on_threads(pair: Crew) -> None:
     assert "process_flows.py" in str(caught.value)
     assert "text = 'no such luck'" in str(caught.value)
     assert type(caught.value.__cause__) is ValueError
+
+
+def test_what_went_to_the_worker_behind_a_failing_task_was_never_begun(pair: Crew) -> None:
+    """Tiny tasks that follow on each other go out together; behind the failure they are skipped, as on threads."""
+
+    @Workflow
+    def flow(x: int) -> Any:
+        return inc(inc(inverse(x)))
+
+    for _ in range(50):  # until the nodes are known to be tiny
+        run(flow, {"x": 1}, processes=pair, record=False)
+    for _ in range(5):
+        heard: list[Any] = []
+        with pytest.raises(TaskError, match="by zero") as caught:
+            run(flow, {"x": 0}, processes=pair, record=False, listeners=[heard.append])
+        assert caught.value.run is not None
+        tasks = {id_: (task.state, task.attempts) for id_, task in caught.value.run.tasks.items()}
+        assert tasks == {"inverse": ("failed", 1), "inc": ("skipped", 0), "inc-2": ("skipped", 0)}
+        assert {event.task for event in heard if type(event).__name__ == "TaskStarted"} == {"inverse"}
 
 
 @pytest.mark.parametrize(

@@ -70,14 +70,17 @@ def of_all_kinds() -> Any:
 
 
 @contextmanager
-def killed_at_random(crew: Crew) -> Iterator[list[int]]:
-    """Kills one of the crew's workers again and again, mostly one that works; the list gets their ids."""
+def killed_at_random(crew: Crew, every_s: float) -> Iterator[list[int]]:
+    """Kills one of the crew's workers again and again, mostly one that works; the list gets their ids.
+
+    every_s: about so often, on a slow machine seldom enough for something to be done in between.
+    """
     ended = threading.Event()
     killed: list[int] = []
     dice = random.Random(5)
 
     def kill() -> None:
-        while not ended.wait(dice.random() * 0.5):
+        while not ended.wait(2 * dice.random() * every_s):
             mostly = dice.random() < 0.8  # on a slow machine none would get as far as working else
             hands = [hand for hand in list(crew.hands) if hand.ready or not mostly]
             if hands:
@@ -101,7 +104,9 @@ def test_workers_killed_at_random_change_no_value() -> None:
     seconds = float(os.environ.get("SOAK_S", "5"))
     files, memory = open_files(), resident_mib()
     crew = new_crew(3)
-    with killed_at_random(crew) as killed:
+    begun = time.monotonic()
+    run(of_all_kinds, processes=crew, record=False)  # workers are started too
+    with killed_at_random(crew, (time.monotonic() - begun) / 3) as killed:
         until = time.monotonic() + seconds
         while time.monotonic() < until or len(killed) < 5:
             assert run(of_all_kinds, processes=crew, record=False).value == expected

@@ -277,6 +277,7 @@ class Conductor:
         lane.reported += len(outcomes)
         for text in notes:
             self._note(text)
+        outcome: specs.Outcome | None = None
         for kind, data in outcomes:
             chunk = lane.chunks[0]
             self._begin(chunk)
@@ -296,7 +297,7 @@ class Conductor:
                 self._finished(lane, outcome)
         for segment in let_go:
             self._state.crew.memory.returned(segment, hand.number)
-        if lane.chunks:
+        if lane.chunks and not isinstance(outcome, Failed):  # behind a failure the worker hands the rest back
             self._begin(lane.chunks[0])
 
     def _finished(self, lane: Lane, finished: Finished) -> None:
@@ -398,11 +399,14 @@ class Conductor:
 
     def _given_back(self, lane: Lane, back: set[int]) -> None:
         lane.asked_back = False
-        lost = set(self.lost)
+        ledger, lost = self._state.ledger, set(self.lost)
         for chunk in tuple(lane.chunks):
             chunk.tasks = [task for task in chunk.tasks if task not in back]
             if chunk.at == len(chunk.tasks):
                 lane.chunks.remove(chunk)
+        for task in back:
+            if ledger.runs[task].state == "running":
+                ledger.not_begun(task)
         for task in back - lost:
             self._state.schedule.put_back(task)
 
