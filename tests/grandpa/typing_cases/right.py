@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
 
 from typing_extensions import assert_type
 
 from grandpa_kfp import (
     Component,
+    ContainerNode,
     Executor,
     GeneratorNode,
     Node,
@@ -202,3 +205,15 @@ def decides(a: int = 1, names: list[str] = ["x"]) -> tuple[int, list[str]]:  # n
         text = plain(a)
     assert_type(collect(text), list[str])
     return either(first, 0), collect(name)
+
+
+@ContainerNode(image="alpine:3", command=["wc"], args=["{file}", "{lines}", "{text}"], outputs=("lines", "text"), gpu=1)
+def counted_in_container(file: Annotated[Path, "Dataset"], word: str = "a") -> tuple[int, Path]:
+    raise AssertionError
+
+
+@Workflow
+def in_containers(file: Path) -> int:
+    lines, text = counted_in_container.options(retries=2)(file)
+    assert_type(counted_in_container(text, word="b"), tuple[int, Path])
+    return subtract(lines, 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
-from grandpa_kfp import Component, GeneratorNode, Node, Workflow, sync
+from grandpa_kfp import Component, ContainerNode, GeneratorNode, Node, Workflow, sync
 
 
 @Node
@@ -32,6 +33,11 @@ def counted(n: int) -> Iterator[int]:
     yield n
 
 
+@ContainerNode(image="alpine:3")
+def lines(file: Path) -> int:
+    raise AssertionError
+
+
 subtract("x", 2)  # wrong
 subtract(1)  # wrong
 subtract(text(1), 2)  # wrong
@@ -46,3 +52,6 @@ Node(retries="x")  # wrong
 counted("x")  # wrong
 subtract(counted(1), 2)  # wrong
 sync.Queue[int]().put("x")  # wrong
+lines("x")  # wrong
+subtract(text(lines(Path("x"))), 2)  # wrong
+ContainerNode(image="alpine:3", packages=["x"])  # wrong
