@@ -22,17 +22,17 @@ from grandpa_kfp_runtime.errors import TaskError
 from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.values.handles import from_handle
 
-from .names import Spec, node_of, of_run
+from .names import Spec, node_of, of_run, of_yaml_run
 from .rows import Row
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """ran, skipped: how often tasks of each node; skipped is None where the engine does not tell. error: the message of
-    a run that has failed, which has no value."""
+    """ran, skipped: how often tasks of each node; None where the engine does not tell. error: the message of a run that
+    has failed, which has no value."""
 
     value: Any
-    ran: Counter[str]
+    ran: Counter[str] | None
     skipped: Counter[str] | None
     error: str = ""
 
@@ -44,17 +44,17 @@ class Machine:
     folder: Path
     crew: Crew
     image: str = ""
-    texts: dict[int, str] = field(default_factory=dict)
+    texts: dict[tuple[int, str], str] = field(default_factory=dict)
 
     @property
     def store(self) -> Path:
         return self.folder / "store"
 
-    def compiled(self, row: Row) -> str:
+    def compiled(self, row: Row, fuse: str = "auto") -> str:
         """The YAML, compiled once for all rows and engines that run it."""
-        key = id(row.workflow)
+        key = id(row.workflow), fuse
         if key not in self.texts:
-            options = {"image": self.image} if self.image else {}
+            options = {"image": self.image, "fuse": fuse} if self.image else {"fuse": fuse}
             self.texts[key] = compile(row.workflow, self.folder / "pipeline.yaml", **options).text
         return self.texts[key]
 
@@ -94,13 +94,23 @@ def _told(error: TaskError) -> Run:
 
 def kubeflow(row: Row, machine: Machine, folder: Path) -> Outcome:
     """The compiled YAML by the rules that Kubeflow's own source gives (`kfp_by_hand`)."""
-    text = machine.compiled(row)
+    return _by_hand(row, machine, folder, machine.compiled(row))
+
+
+def fused(row: Row, machine: Machine, folder: Path) -> Outcome:
+    """The same with `--fuse chains`: fewer containers, in which the local engine runs the tasks."""
+    return _by_hand(row, machine, folder, machine.compiled(row, "chains"))
+
+
+def _by_hand(row: Row, machine: Machine, folder: Path, text: str) -> Outcome:
     found = cluster(text, folder, machine.store)
     spec = Spec(next(yaml.safe_load_all(text)))
     try:
         value, error = found.run(row.params), ""
     except TaskFailed as failed:
         value, error = None, str(failed)
+    if spec.has_steps:
+        return Outcome(value, None, None, error)
     return Outcome(value, spec.ran(found.ran), spec.skipped(found.skipped), error)
 
 
@@ -123,11 +133,7 @@ def _yaml(row: Row, machine: Machine, folder: Path, **options: Any) -> Outcome:
         done, error = run_pipeline_yaml(text, row.params, root=folder, store=machine.store, **options), ""
     except TaskError as failed:
         done, error = _told(failed), str(failed)
-    by_state: dict[str, list[str]] = {}
-    for task in done.tasks.values():
-        by_state.setdefault(task.state, []).append(task.id)
-    ran = spec.ran(by_state.get("succeeded", []) + by_state.get("failed", []))
-    return Outcome(done.value, ran, spec.skipped(by_state.get("skipped", [])), error)
+    return Outcome(done.value, *of_yaml_run(done, trace(row.workflow), spec), error)
 
 
 def kfp_local(row: Row, machine: Machine, folder: Path) -> Outcome:
@@ -141,17 +147,19 @@ def kfp_local(row: Row, machine: Machine, folder: Path) -> Outcome:
     from kfp.local import pipeline_orchestrator
     from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
-    spec = ParseDict(next(yaml.safe_load_all(machine.compiled(row))), PipelineSpec())
+    document = next(yaml.safe_load_all(machine.compiled(row)))
+    spec = ParseDict(document, PipelineSpec())
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "root"))
     ran: Counter[str] = Counter()
     failed: list[str] = []
+    value, told = None, ""
     with _containers_as_processes(machine.store, folder, ran, failed):
         try:
             outputs = pipeline_orchestrator.run_local_pipeline(spec, dict(row.params))
+            value = from_handle(outputs["result"], FileStore(machine.store)) if "result" in outputs else None
         except RuntimeError as error:
-            return Outcome(None, ran, None, f"{error}\n{failed}")
-    value = from_handle(outputs["result"], FileStore(machine.store)) if "result" in outputs else None
-    return Outcome(value, ran, None)
+            told = f"{error}\n{failed}"
+    return Outcome(value, None if Spec(document).has_steps else ran, None, told)
 
 
 @contextlib.contextmanager
@@ -188,6 +196,7 @@ ENGINES: dict[str, Engine] = {
     "processes": processes,
     "yaml": subprocesses,
     "kubeflow": kubeflow,
+    "fused": fused,
     "kfp.local": kfp_local,
     "docker": docker,
 }

@@ -27,7 +27,7 @@ def hold(row: Row, engine: str, machine: Machine, folder: Path, note: Callable[[
                 ENGINES[engine](row, machine, folder)
         return
     ran, skipped = row.expected
-    note(PROPERTY, (row.name, engine, "ok" + f" +{skipped.total()}" * bool(skipped), ""))
+    note(PROPERTY, (row.name, engine, "ok", ""))
     expected = ENGINES["python"](row, machine, folder)
     found = expected if engine == "python" else ENGINES[engine](row, machine, folder)
     if row.fails:
@@ -35,6 +35,8 @@ def hold(row: Row, engine: str, machine: Machine, folder: Path, note: Callable[[
     else:
         assert not found.error
         assert found.value == expected.value
-    assert found.ran == ran
+    if found.ran is not None:
+        assert found.ran == ran
     if found.skipped is not None:
         assert found.skipped == skipped
+        note(PROPERTY, (row.name, engine, "ok" + f" +{sum(skipped.values())}" * bool(skipped), ""))

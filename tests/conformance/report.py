@@ -6,13 +6,14 @@ import pytest
 
 pytest.register_assert_rewrite("conformance.holding")
 
-COLUMNS = ("python", "threads", "processes", "yaml", "kubeflow", "kfp.local", "docker")
+COLUMNS = ("python", "threads", "processes", "yaml", "kubeflow", "fused", "kfp.local", "docker")
 PROPERTY = "conformance"
-_NAME, _CELL = 36, 10
+_NAME, _CELL = 36, 8
 _LEGEND = """\
 Each cell: the same value as plain Python, and the same tasks executed; +n: so many told as skipped.
 python: bodies called by hand. yaml: `grandpa run pipeline.yaml`. kubeflow: Kubeflow's rules, written
-down in tests/kfp_by_hand.py. kfp.local: the SDK's own conductor. docker: `make test-docker`."""
+down in tests/kfp_by_hand.py; fused: the same with `--fuse chains`, where the cluster sees less.
+kfp.local: the SDK's own conductor. docker: `grandpa run --engine docker`, in `make test-docker`."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -30,10 +31,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     engines = [name for name in COLUMNS if any(name in cells for cells in rows.values())]
     terminalreporter.section("conformance")
-    terminalreporter.write_line("".join([" " * _NAME, *(f"{name:<{_CELL}}" for name in engines)]).rstrip())
+    terminalreporter.write_line("".join([" " * _NAME, *(f"{name:<{_width(name)}}" for name in engines)]).rstrip())
     for row, cells in rows.items():
-        line = "".join(f"{cells.get(name, ''):<{_CELL}}" for name in engines)
+        line = "".join(f"{cells.get(name, ''):<{_width(name)}}" for name in engines)
         terminalreporter.write_line(f"{row:<{_NAME}}{line}".rstrip(), red="FAILED" in line)
     terminalreporter.write_line(_LEGEND)
     for reason, cell in reasons.items():
         terminalreporter.write_line(f"{cell}: {reason}")
+
+
+def _width(engine: str) -> int:
+    return max(_CELL, len(engine) + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import conditions, ends, foreign, local_constructs, loops
+from . import conditions, ends, foreign, fused, local_constructs, loops
 from .rows import Row
 
-ROWS: list[Row] = [*conditions.ROWS, *loops.ROWS, *ends.ROWS, *local_constructs.ROWS, *foreign.ROWS]
+ROWS: list[Row] = [*conditions.ROWS, *loops.ROWS, *ends.ROWS, *local_constructs.ROWS, *foreign.ROWS, *fused.ROWS]
