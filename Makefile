@@ -86,12 +86,14 @@ $(VENV)/.peers: pyproject.toml $(VENV)/.installed
 bench: $(VENV)/.peers minio ## every benchmark beside its peers, results to benchmarks/results
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/compile.py
+	$(BIN)/python benchmarks/sizes.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/readme.py
 
 bench-quick: $(VENV)/.peers minio ## the same in under a minute, slow peers left out; leaves the results as they are
 	$(BIN)/python benchmarks/engine.py --quick
 	$(BIN)/python benchmarks/compile.py --quick
+	$(BIN)/python benchmarks/sizes.py --quick
 	$(BIN)/python benchmarks/store.py --quick
 
 minio: ## a real MinIO server for the tests, built once into the user's cache

@@ -7,6 +7,7 @@ waits for a later one. So each part is convex too: no path leaves it and comes b
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -174,20 +175,16 @@ def path_in(dag: Dag, part: Sequence[int], weights: Sequence[float]) -> float:
     return max(ends.values(), default=0)
 
 
-def bands(
-    dag: Dag, keys: Sequence[Hashable], weights: Sequence[int], height: int, most: int, depths: Sequence[int]
-) -> Labels | None:
+def bands(dag: Dag, keys: Sequence[Hashable], weights: Sequence[int], band: Sequence[int], most: int) -> Labels | None:
     """Labels for at most about `most` parts: bands of levels, in each of which what hangs together stays together.
 
-    A node's level is the length of the longest path to it. `height` levels make a band; the connected components in
-    a band, of nodes of one key, are packed in order into as many parts as the band's share of tasks is.
-    None where there are more bands than parts.
-    weights: how many tasks a node is.
+    The connected components in a band, of nodes of one key, are packed in order into as many parts as the band's
+    share of tasks is. None where there are more bands than parts.
+    weights: how many tasks a node is; band: of each node, none smaller than that of a node it waits for.
     """
-    components = _components(dag, keys, [depth // height for depth in depths])
     cells: dict[tuple[int, Hashable], list[list[int]]] = {}
-    for members in components:
-        cells.setdefault((depths[members[0]] // height, keys[members[0]]), []).append(members)
+    for members in _components(dag, keys, band):
+        cells.setdefault((band[members[0]], keys[members[0]]), []).append(members)
     spare = most - sum(1 for key in keys if key is None) - len(cells)
     if spare < 0:
         return None
@@ -205,6 +202,30 @@ def bands(
             for node in members:
                 labels[node] = label
     return labels
+
+
+def _levels(dag: Dag) -> list[int]:
+    """For each node the length of the longest path to it."""
+    found: list[int] = []
+    for needed in dag.before:
+        found.append(1 + max([found[producer] for producer in needed], default=-1))
+    return found
+
+
+def _bands_of(levels: Sequence[int], height: int) -> list[int]:
+    """For each node its band: `height` levels, or as many as follow each other with no more nodes than cores, which
+    would have one part each anyway."""
+    widths = Counter(levels)
+    band, height_so_far, narrow_before = -1, 0, False
+    of_level = []
+    for level in range(len(widths)):
+        narrow = widths[level] <= CORES
+        if band < 0 or narrow != narrow_before or (not narrow and height_so_far == height):
+            band, height_so_far = band + 1, 0
+        height_so_far += 1
+        narrow_before = narrow
+        of_level.append(band)
+    return [of_level[level] for level in levels]
 
 
 def _components(dag: Dag, keys: Sequence[Hashable], band: Sequence[int]) -> list[list[int]]:
@@ -238,14 +259,12 @@ def partition(dag: Dag, keys: Sequence[Hashable], weights: Sequence[int], most: 
     shortest path is taken, where a part takes as long as its longest path, or as its tasks on `CORES` cores, and
     `START` to begin with. Linear in nodes and edges for each height; there are logarithmically many.
     """
-    depths: list[int] = []
-    for needed in dag.before:
-        depths.append(1 + max([depths[producer] for producer in needed], default=-1))
+    levels = _levels(dag)
     best: tuple[float, int, list[list[int]]] | None = None
     height = 1
-    last = max(depths, default=0) + 1
+    last = max(levels, default=0) + 1
     while True:
-        labels = bands(dag, keys, weights, height, most, depths)
+        labels = bands(dag, keys, weights, _bands_of(levels, height), most)
         if labels is not None:
             parts = parts_of(dag, labels)
             if len(parts) <= most:
