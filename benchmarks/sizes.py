@@ -5,8 +5,8 @@
 Beside each stands the kfp SDK's compiler on the same graph, in the same run; where it takes longer than a minute it is
 given up, which is said, and not tried on graphs as large. The Workflow of both is predicted by the same reckoning
 (compiler/grandpa_kfp_compiler/kfp/sizes.py), out of the YAML. Every figure comes from a process of its own; imports are
-not counted, of either side. Prints a table, writes benchmarks/results/sizes.md and sizes.json. Says where something does
-not fit Kubeflow, and never fails.
+not counted, of either side. Prints a table, writes benchmarks/results/sizes.md and sizes.json. Says where something
+does not fit Kubeflow, and never fails.
 """
 
 from __future__ import annotations
