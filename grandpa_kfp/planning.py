@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from grandpa_kfp_runtime.errors import TaskError
+
 if TYPE_CHECKING:
     from grandpa_kfp_compiler.bind import Bound
-    from grandpa_kfp_compiler.graph import Call, Constant, Graph
+    from grandpa_kfp_compiler.graph import Call, Constant, Instance, Parameter, Value
     from grandpa_kfp_runtime.stores import Store
 
+    from .engine.control import Control
     from .engine.memo.identity import Identities, Identity
     from .engine.memo.results import Batch, Result
+    from .engine.plan import Plan
+    from .engine.scratch import Scratch
     from .forcing import Forced
 
 _MOST_NAMED = 5
+_MOST_ROUNDS = 1_000
+"""Tasks of a loop that get a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,10 @@ def plan(
     from .api import root_of
     from .authoring.tracing import trace
     from .engine.flatten import flatten
+    from .engine.memo.code import GraphCode
+    from .engine.memo.identity import Identities
     from .engine.parameters import bind_parameters
+    from .engine.plan import make_plan
     from .engine.scratch import Scratch
     from .engine.targets import Targets
     from .forcing import forced
@@ -75,26 +86,13 @@ def plan(
     code = Targets(graph, lambda: scratch.folder("code"))
     try:
         parameters = bind_parameters(flat, given or {}, code.load_type)
-        return list(_planned(flat, parameters, opened, forced(graph, force), folder))
+        identities = Identities(GraphCode(graph, folder), parameters)
+        read = partial(_read, store=opened, parameters=parameters, load=code.load, scratch=scratch)
+        looks = _Looks(opened, identities, forced(graph, force), read, flat.parameters)
+        return list(looks.at_all(make_plan(flat, None, ())))
     finally:
         code.close()
         scratch.close()
-
-
-def _planned(
-    graph: Graph, parameters: Mapping[str, Constant], store: Store, force: Forced, root: Path
-) -> Iterator[Planned]:
-    from .engine.memo.code import GraphCode
-    from .engine.memo.identity import Identities
-    from .engine.plan import make_plan
-
-    made = make_plan(graph, None, ())
-    looks = _Looks(store, Identities(GraphCode(graph, root), parameters), force)
-    found: dict[int, Planned] = {}
-    for number in _in_order(made.waits_for):
-        found[number] = looks.at(made.calls[number], made.bounds[number])
-    for number in range(len(made.calls)):
-        yield found[number]
 
 
 def _in_order(waits_for: Sequence[Sequence[int]]) -> Iterator[int]:
@@ -106,27 +104,124 @@ def _in_order(waits_for: Sequence[Sequence[int]]) -> Iterator[int]:
         schedule.finish(task)
 
 
-class _Looks:
-    """What is known of the graph's nodes in the store, and of the outputs that would be there."""
+class _Undecided(Exception):
+    """A value that a branch or a loop is decided by is not known. task: whose it is."""
 
-    def __init__(self, store: Store, identities: Identities, force: Forced) -> None:
+    def __init__(self, task: str) -> None:
+        super().__init__(task)
+        self.task = task
+
+
+def _read(
+    bound: Bound,
+    handle: Callable[[str, str], str | None],
+    *,
+    store: Store,
+    parameters: Mapping[str, Constant],
+    load: Callable[[str], Any],
+    scratch: Scratch,
+) -> Any:
+    """The only argument of a task bound so. Raises _Undecided where an output is not known, StoreError."""
+    from grandpa_kfp_compiler.graph import Constant, Outcome, TaskOutput
+    from grandpa_kfp_runtime.task import call as run_call
+    from grandpa_kfp_runtime.values.handles import from_handle
+
+    from .engine.growth import AS_IT_IS
+
+    folder = scratch.folder("planned")
+    inputs: dict[str, Any] = {}
+    for name, leaf in bound.sources:
+        if isinstance(leaf, TaskOutput):
+            known = handle(leaf.task, leaf.output)
+            if known is None:
+                raise _Undecided(leaf.task)
+            inputs[name] = from_handle(known, store, scratch=folder)
+            continue
+        if isinstance(leaf, Outcome):
+            raise _Undecided(name)
+        constant = leaf if isinstance(leaf, Constant) else parameters[leaf.name]
+        known = constant.handle
+        inputs[name] = constant.value if known is None else from_handle(known, store, scratch=folder)
+    return run_call(AS_IT_IS.key, bound.interface, inputs, lambda key: _same if key == AS_IT_IS.key else load(key))
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+class _Looks:
+    """What is known of the graph's nodes in the store, and of the outputs that would be there.
+
+    read: a value that a branch or a loop is decided by; parameters: the workflow's.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        identities: Identities,
+        force: Forced,
+        read: Callable[[Bound, Callable[[str, str], str | None]], Any],
+        parameters: Sequence[Parameter],
+    ) -> None:
         self._store = store
         self._identities = identities
         self._force = force
+        self._read = read
+        self._parameters = {item.name: item for item in parameters}
         self._batches: dict[str, list[Batch]] = {}
         self._outputs: dict[str, Mapping[str, str]] = {}
 
+    def at_all(self, plan: Plan) -> Iterator[Planned]:
+        """Every task of a plan, in the graph's order; what branches and loops become comes in their places."""
+        from .engine.control import control_of
+
+        found: dict[int, list[Planned]] = {}
+        for number in _in_order(plan.waits_for):
+            control = control_of(plan.calls[number])
+            found[number] = (
+                [self.at(plan.calls[number], plan.bounds[number])] if control is None else self._inside(control)
+            )
+        for number in range(len(plan.calls)):
+            yield from found[number]
+
+    def _inside(self, control: Control) -> list[Planned]:
+        """The tasks that a branch or a loop becomes, as far as what it is decided by is known."""
+        from grandpa_kfp_compiler.bind import bind
+        from grandpa_kfp_compiler.graph import RESULT, Call, TaskOutput
+
+        from .engine.growth import AS_IT_IS
+        from .engine.plan import make_plan
+
+        def evaluate(value: Value, instances: tuple[Instance, ...]) -> Any:
+            call = Call(control.id, AS_IT_IS, (value,))
+            return self._read(bind(call, {item.id: item for item in instances}, self._parameters), self._handle)
+
+        found: list[Planned] = []
+        try:
+            for graph, _ in control.parts(evaluate, _MOST_ROUNDS):
+                found += self.at_all(make_plan(graph, None, ()))
+                result = graph.outputs[0][1]
+                if control.once and isinstance(result, TaskOutput) and not result.path and result.task in self._outputs:
+                    known = self._outputs[result.task].get(result.output)
+                    if known is not None and control.outputs() == (RESULT,):
+                        self._outputs[control.id] = {RESULT: known}
+                if len(found) >= _MOST_ROUNDS:
+                    return [*found, Planned(control.id, "unknown", "what else it becomes is not planned")]
+        except _Undecided as undecided:
+            return [Planned(control.id, "unknown", f"what is in it depends on what {undecided.task} gives")]
+        except TaskError as error:
+            return [Planned(control.id, "run", f"it will fail: {error}")]
+        return found
+
     def at(self, call: Call, bound: Bound) -> Planned:
         from grandpa_kfp_compiler.graph import TaskOutput
-
-        from .engine.control import control_of
 
         if self._force.means(call.id, call.name, call.node.name):
             return Planned(call.id, "run", "it is forced")
         if call.options.cache is False:
             return Planned(call.id, "run", "cache=False")
-        if control_of(call) is not None:
-            return Planned(call.id, "run", "what is in it is decided while the graph runs")
+        if call.options.always:
+            return Planned(call.id, "run", "it always runs")
         unknown = [
             leaf.task for _, leaf in bound.sources if type(leaf) is TaskOutput and leaf.task not in self._outputs
         ]
@@ -180,7 +275,7 @@ class _Looks:
         return found
 
     def _handle(self, task: str, output: str) -> str | None:
-        return self._outputs[task].get(output)
+        return self._outputs.get(task, {}).get(output)
 
 
 def _newest(results: Sequence[Result], task: str) -> Result:

@@ -42,13 +42,13 @@ def command(run: str, task: str | None, follow: bool, **options: Any) -> None:
         _print_local(run, task)
         return
     from ..deployment.remote import find_run
-    from .servers import connected, store_of, watch
+    from .servers import connected, store_of, tell_end, watch
 
     with connected(options) as (server, address, settings):
         found = find_run(server, run)
         if task is None and follow:
             with store_of(found, address, settings) as reached:
-                watch(server, reached, found.id)
+                tell_end(watch(server, reached, found.id))
             return
         for view in _wanted(server, found, task, follow):
             _print_log(server, found, view, follow=follow, alone=task is not None)

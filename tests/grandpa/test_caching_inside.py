@@ -187,6 +187,37 @@ def test_an_element_whose_object_is_gone_is_made_again(flow: Flow, where: tuple[
     assert flow.ended.value == [5000, 5000]
 
 
+# --- what a plan tells of it ---------------------------------------------------------------------------
+
+
+def test_a_plan_tells_the_rounds_of_a_loop(flow: Flow) -> None:
+    """Loops in loops too, of what is known; what follows on a loop goes by its list, which only the run has."""
+    flow.write(
+        "@Workflow\ndef flow(xs: list):\n"
+        "    with each(xs) as x:\n        with each(rows(x)) as y:\n            z = square(y)\n"
+        "        zs = collect(z)\n    return total([1]), collect(zs)\n"
+    )
+
+    def plan(xs: str) -> list[list[str]]:
+        ended = flow.project.grandpa("plan", "flow.py", "-p", f"xs={xs}")
+        assert ended.code == 0, ended.err
+        return [line.split(None, 2)[:2] for line in ended.out.splitlines()[:-1]]
+
+    assert plan("[1]") == [["each/0/rows", "run"], ["each/0/each", "unknown"], ["total", "run"]]
+    flow.run("-p", "xs=[1]")
+    assert plan("[2,1]") == [
+        ["each/0/rows", "run"],
+        ["each/0/each", "unknown"],
+        ["each/1/rows", "cached"],
+        ["each/1/each/0/square", "cached"],
+        ["total", "cached"],
+    ]
+    flow.write("@Workflow\ndef flow(xs):\n    with each(xs) as x:\n        square(x)\n")
+    assert (
+        "each  run      it will fail: it loops over a list" in flow.project.grandpa("plan", "flow.py", "-p", "xs=5").out
+    )
+
+
 # --- what it costs -------------------------------------------------------------------------------------
 
 
