@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from grandpa_kfp_runtime.contract import TaskCall
 from grandpa_kfp_runtime.typespec import Json
 
 from .kfp_conditions import Condition
 from .kfp_containers import Container
+
+FILE = "file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,19 @@ class YamlDag:
                 yield prefix + task.id, task, task.container
             elif task.loop is not None:
                 yield from task.loop.body.containers(f"{prefix}{task.id}/*/")
+
+    def own_form(self, source: Source) -> str:
+        """KFP's type of an output that holds a value itself, `FILE` for an artifact, empty for one that is a handle."""
+        if isinstance(source, FromOneOf):
+            return self.own_form(source.sources[0])
+        task = self.tasks[source.task] if isinstance(source, FromTask) else None
+        if task is None or task.container is None or not isinstance(source, FromTask):
+            return ""
+        if source.output in dict(task.artifacts):
+            return FILE
+        exports = TaskCall.from_argv(task.container.args)[0].interface.exports if task.container.is_task else ()
+        is_handle = task.container.is_ours and source.output not in [item.name for item in exports]
+        return "" if is_handle else dict(task.outputs)[source.output]
 
     def consumers(self, parameter: str) -> Iterator[tuple[YamlTask, str]]:
         """The containers that read a parameter of the DAG, and the inputs they read it by."""

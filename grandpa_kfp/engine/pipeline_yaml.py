@@ -23,11 +23,11 @@ from grandpa_kfp_runtime.errors import CodecError, GrandpaError, ParameterError,
 from grandpa_kfp_runtime.stores import Store, check_reachable, open_store
 from grandpa_kfp_runtime.stores.file import FileStore
 from grandpa_kfp_runtime.typespec import Json
-from grandpa_kfp_runtime.values.handles import from_handle
+from grandpa_kfp_runtime.values.handles import from_handle, to_handle
 
 from .cancelling import CancelToken
 from .events import Subscriber, as_listener
-from .kfp_pipeline import YamlParameter, YamlPipeline
+from .kfp_pipeline import FILE, Source, YamlParameter, YamlPipeline
 from .kfp_reading import check_ours, read_pipeline
 from .kfp_values import arrives, check
 from .parameters import missing, unknown
@@ -193,7 +193,7 @@ class Pods:
         handles: dict[str, str] = {}
         for name, source in self._pipeline.dag.outputs:
             with suppress(NotMade):  # of a task that was skipped
-                handles[name] = str(self._table.value(self._table.root, source))
+                handles[name] = self._handle(source)
         if RESULT not in handles:
             return None, handles
         return self._decode(handles[RESULT]), handles
@@ -201,6 +201,16 @@ class Pods:
     def close(self) -> None:
         self._tasks.close()
         self._scratch.close()
+
+    def _handle(self, source: Source) -> str:
+        """Of an output of the pipeline, which a task may have given in Kubeflow's own form."""
+        value = self._table.value(self._table.root, source)
+        kind = self._pipeline.dag.own_form(source)
+        if not kind:
+            return str(value)
+        if isinstance(value, dict) and kind == FILE:
+            return to_handle(Path(value["uri"]), self._place.store)
+        return json.dumps(float(value) if kind == "NUMBER_DOUBLE" and isinstance(value, int) else value)
 
     def _decode(self, handle: str) -> Any:
         """The value of the workflow's handle; files in it go into the run's folder."""

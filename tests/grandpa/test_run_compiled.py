@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import Project
 
 import grandpa_kfp
 from grandpa_kfp.compiling import packed
@@ -168,3 +169,57 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(workflow: Any) -> Non
         grandpa_kfp.run(workflow, {"limitt": 1}, record=False)
     with pytest.raises(grandpa_kfp.ParameterError, match="parameter n"):
         grandpa_kfp.run(workflow, {"n": "many"}, record=False)
+
+
+IN_KFPS_FORM = """
+import tempfile
+from pathlib import Path
+
+@Node
+def text(n: int) -> str:
+    return "7" * n
+
+@Node
+def half(n: int) -> float:
+    return n / 2
+
+@Node
+def listed(n: int) -> list[int]:
+    return [n] * n
+
+@Node
+def file(n: int) -> Path:
+    place = Path(tempfile.mkdtemp()) / "a.txt"
+    place.write_text("x" * n)
+    return place
+
+@Workflow
+def text_flow(n: int = 2) -> str:
+    return text(n)
+
+@Workflow
+def half_flow(n: int = 2) -> float:
+    return half(n)
+
+@Workflow
+def listed_flow(n: int = 2) -> list[int]:
+    return listed(n)
+
+@Workflow
+def file_flow(n: int = 2) -> Path:
+    return file(n)
+"""
+
+
+def test_a_result_in_kubeflows_own_form_is_the_workflows_value(tmp_path: Path) -> None:
+    """Compiled for other pipelines, by `--outputs value`: a parameter of its type, or a file."""
+    project = Project(tmp_path)
+    project.flow(IN_KFPS_FORM)
+    values = {}
+    for kind in ("text", "half", "listed", "file"):
+        ended = project.grandpa("compile", f"flow.py:{kind}_flow", "-o", "flow.yaml", "--outputs", "value")
+        assert ended.code == 0, ended.err
+        values[kind] = run_pipeline_yaml(tmp_path / "flow.yaml", root=tmp_path).value
+    assert values.pop("file").read_text() == "xx"
+    assert values == {"text": "77", "half": 1.0, "listed": [2, 2]}
+    assert type(values["half"]) is float
