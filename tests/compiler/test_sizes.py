@@ -7,7 +7,7 @@ from base64 import b64encode
 
 import pytest
 
-from grandpa_kfp_compiler.kfp.pipeline import Dag, Executor, FromConstant, FromTask, Leaf, Pipeline, Task
+from grandpa_kfp_compiler.kfp.pipeline import Dag, Executor, FromConstant, FromTask, Leaf, Pipeline, Rounds, Task
 from grandpa_kfp_compiler.kfp.sizes import (
     ARGUMENT_LIMIT_BYTES,
     WORKFLOW_BUDGET_BYTES,
@@ -87,6 +87,33 @@ def test_a_file_larger_than_kubeflow_takes_is_refused() -> None:
     check_upload("ä" * 1000)
     with pytest.raises(CompileError, match="33,554,433 bytes"):
         check_upload("x" * (32 * KIB * KIB + 1))
+
+
+def test_some_400_tasks_are_the_end() -> None:
+    """Measured: 1.6 KB of specification a task, two inputs each; 400 to 600 tasks fill a Workflow."""
+    found = {count: predict_workflow(bound(count)) for count in (100, 400, 600)}
+    assert found[100].spec / 100 == pytest.approx(1600, rel=0.1)
+    assert found[400].total < WORKFLOW_LIMIT_BYTES < found[600].total
+
+
+def bound(count: int) -> Pipeline:
+    """Tasks with two inputs each."""
+    inputs = (("a", FromTask("add", "result")), ("b", FromTask("add-2", "result")))
+    base = pipeline(1)
+    tasks = tuple(Task(f"t-{index}", "comp-0", inputs) for index in range(count))
+    return Pipeline("p", "", Dag("root", (), tasks), base.components)
+
+
+def test_every_round_that_is_known_counts_in_the_status_alone() -> None:
+    def looping(count: int | None) -> Pipeline:
+        body = Dag("comp-each", (), (Task("a", "comp-0"), Task("b", "comp-0")))
+        root = Dag("root", (), (Task("each", "comp-each", rounds=Rounds("item", "items", 10, count)),))
+        return Pipeline("p", "", root, (*pipeline(1).components, body))
+
+    few, many, unknown = (predict_workflow(looping(count)) for count in (1, 100, None))
+    assert (few.spec, few) == (many.spec, unknown)
+    assert many.status > 80 * few.status
+    assert [count_tasks(looping(count)) for count in (1, 100, None)] == [2, 200, 2]
 
 
 def test_tasks_are_counted_without_the_groups() -> None:

@@ -29,7 +29,7 @@ ARGUMENT_LIMIT_BYTES = 124 * 1024
 
 INLINE_CODE_LIMIT_BYTES = 96 * 1024
 
-_SPEC_TASK_BYTES = 1200  # what a task takes in the spec, its Argo templates included; two inputs add some 400
+_SPEC_TASK_BYTES = 1100  # what a task takes in the spec, its Argo templates included; two inputs add some 500
 _SPEC_COMPONENT_BYTES = 400  # a component beside its container
 _SPEC_OUTPUT_BYTES = 60  # an output's declaration
 _STATUS_TASK_DIGITS = 1000  # what gzip cannot shrink in a task's status: ids, times, addresses
