@@ -26,7 +26,7 @@ class Unknown(ValueError):
 
 
 def from_braces(text: str, takes: Sequence[Port], gives: Sequence[Port]) -> str:
-    """A user's word with `{name}` as Kubeflow has it; one with an input that may be None is left out where it is None.
+    r"""A user's word with `{name}` as Kubeflow has it; one with an input that may be None is left out where it is None.
 
     Raises Unknown.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kfp_by_hand import cluster
 
 import grandpa_kfp
 from grandpa_kfp.engine.pipeline_yaml import run_pipeline_yaml
@@ -66,7 +67,7 @@ def test_a_sample_runs_on_threads(name: str) -> None:
         assert sum(task.duration_s for task in run.tasks.values()) > 1.2 * run.duration_s  # side by side
 
 
-@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("name", [*VALUES, "containers"])
 def test_a_sample_compiles_to_its_golden_yaml(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """`samples/NAME/pipeline.yaml` is what compile writes; `--update` writes it anew."""
     golden = SAMPLES / name / "pipeline.yaml"
@@ -75,6 +76,12 @@ def test_a_sample_compiles_to_its_golden_yaml(name: str, tmp_path: Path, request
     if request.config.getoption("--update"):
         golden.write_text(written.read_text(encoding="utf-8"), encoding="utf-8")
     assert normalised(golden.read_text(encoding="utf-8")) == normalised(written.read_text(encoding="utf-8"))
+
+
+def test_the_sample_with_containers_finds_its_words(tmp_path: Path) -> None:
+    """As Kubeflow runs it, the commands of its containers on this machine."""
+    text = (SAMPLES / "containers" / "pipeline.yaml").read_text(encoding="utf-8")
+    assert cluster(text, tmp_path).run({}) == "rose, a of 8 words"
 
 
 @pytest.mark.parametrize("name", VALUES)
