@@ -48,7 +48,8 @@ def parts_of(graph: Graph, compiled: Compiled, root: Path | None) -> Parts:
         if call is None or call.fingerprint in found:
             continue
         parts: dict[str, str] = {}
-        for key in (call.node, *[item.node for item in call.interface.instances]):
+        inside = compiled.steps.get(call.node, ())
+        for key in (call.node, *[item.node for item in call.interface.instances], *inside):
             own = code.of(key) if key in known else ""
             parts.update({} if isinstance(own, str) else own.parts)
         found[call.fingerprint] = parts

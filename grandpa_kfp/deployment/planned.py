@@ -13,15 +13,16 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from grandpa_kfp_runtime.contract import Interface, TaskCall
+from grandpa_kfp_runtime.contract import FUSED, Interface, TaskCall
 from grandpa_kfp_runtime.errors import DeployError, LoadError
 from grandpa_kfp_runtime.stores import Store
 
 from ..engine.kfp_containers import Container
-from ..engine.kfp_pipeline import FromConstant, FromParameter, FromTask, Source, YamlPipeline, YamlTask
+from ..engine.kfp_pipeline import FromConstant, FromOneOf, FromParameter, FromTask, Source, YamlPipeline, YamlTask
 from ..engine.kfp_reading import read_pipeline
 from ..engine.kfp_values import arrives, from_output_file
 from ..engine.memo.results import objects_of
@@ -38,6 +39,7 @@ _MOST_RUNS = 50
 """The newest runs of the pipeline that are looked through."""
 _MOST_SEARCHED = 1000
 _UNKNOWN = object()
+_NOTHING = FromConstant(None)
 _Key = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 
@@ -127,25 +129,48 @@ class _Plan:
         given = ready.values
         self._parameters = {item.name: given.get(item.name, item.default) for item in self._pipeline.parameters}
         self._outputs: dict[int, Mapping[str, str]] = {}
+        self._reached: dict[int, bool | None] = {}  # whether its branch is taken, None where that is not known
 
     @cached_property
     def _parts(self) -> Parts:
         return parts_of(self._ready.graph, self._ready.compiled, self._ready.root)
 
     def tasks(self) -> Iterator[Planned]:
-        """In an order in which they may run; code that travels as a task is none."""
+        """In an order in which they may run; code that travels as a task is none, nor is what will be skipped."""
         for number, task in enumerate(self._pipeline.dag.tasks):
-            if task.container is not None:
-                call = call_of(task.container)
+            reached = self._reached[number] = self._is_reached(task)
+            for planned in self._of(number, task) if reached is not False else ():
+                told = f"{planned.why}, if its branch is taken" if reached is None else planned.why
+                yield replace(planned, why=told)
+
+    def _of(self, number: int, task: YamlTask) -> Iterator[Planned]:
+        if task.container is not None:
+            call = call_of(task.container)
+            if call is not None:
+                yield self._at(number, task, task.container, call)
+            elif task.container.args[:1] != ("code",):
+                yield Planned(task.id, "unknown", "its container leaves no record")
+        elif task.loop is not None:
+            for id_, inner, container in task.loop.body.containers(f"{task.id}/*/"):
+                call = call_of(container)
                 if call is not None:
-                    yield self._at(number, task, task.container, call)
-                elif task.container.args[:1] != ("code",):
-                    yield Planned(task.id, "unknown", "its container leaves no record")
-            elif task.loop is not None:
-                for id_, inner, container in task.loop.body.containers(f"{task.id}/*/"):
-                    call = call_of(container)
-                    if call is not None:
-                        yield self._inside(id_, inner, container, call)
+                    yield self._inside(id_, inner, container, call)
+
+    def _is_reached(self, task: YamlTask) -> bool | None:
+        """False where it will be skipped, None where that is not known."""
+        before = [self._reached[other] for other in (task.after if task.heeds is None else task.heeds)]
+        if False in before:
+            return False
+        if None in before or task.condition is None:
+            return None if None in before else True
+        values = {item.name: self._value(item.source) for item in task.inputs if item.name in task.condition.reads}
+        if _UNKNOWN in values.values():
+            return None
+        types = {item.name: item.type for item in task.inputs}
+        try:
+            return task.condition.holds({name: arrives(value, types[name]) for name, value in values.items()})
+        except ValueError:
+            return None
 
     def _at(self, number: int, task: YamlTask, container: Container, call: TaskCall) -> Planned:
         why = self._why_run(task.id, task, container, call)
@@ -194,7 +219,8 @@ class _Plan:
     def _changed(self, container: Container, call: TaskCall, other: Container, past: _Past) -> str:
         """What differs between the task's container and that of an earlier run."""
         before = call_of(other)
-        if before is None or before.node != call.node:
+        steps = before is not None and before.node.startswith(FUSED) and call.node.startswith(FUSED)
+        if before is None or (before.node != call.node and not steps):
             return "it was another node"
         if before.fingerprint != call.fingerprint:
             parts, known = self._parts.get(call.fingerprint, {}), past.parts.get(before.fingerprint, {})
@@ -239,7 +265,14 @@ class _Plan:
             return source.value
         if isinstance(source, FromParameter):
             return self._parameters.get(source.name, _UNKNOWN)
-        if not isinstance(source, FromTask):
+        if isinstance(source, FromOneOf):
+            made = (
+                item
+                for item in source.sources
+                if not isinstance(item, FromTask) or self._reached[item.task] is not False
+            )
+            return self._value(next(made, _NOTHING))
+        if self._reached[source.task] is None:
             return _UNKNOWN
         text = self._outputs.get(source.task, {}).get(source.output)
         outputs = dict(self._pipeline.dag.tasks[source.task].outputs)

@@ -36,11 +36,11 @@ def flow(n: int = 3):
 class Deployed:
     """A project with a server of its own, on which its workflow has run once."""
 
-    def __init__(self, project: Project, kfp: KfpServer, folder: Path) -> None:
+    def __init__(self, project: Project, kfp: KfpServer, folder: Path, source: str = FLOW) -> None:
         self.project = project
         self.kfp = kfp
-        self.source = FLOW
-        project.flow(FLOW)
+        self.source = source
+        project.flow(source)
         kfp.start = running_as_processes(str(folder / "store"), folder / "server")
         self.deploy()
 
@@ -112,3 +112,33 @@ def test_a_server_without_a_store_cannot_be_planned(deployed: Deployed) -> None:
         "plan", "flow.py", "--host", deployed.kfp.url, "--store", "s3://b/p?endpoint=http://127.0.0.1:1"
     )
     says(ended, 1, "store")
+
+
+FUSED = """
+def helper(x):
+    return x + 1
+
+@Node
+def load(n: int) -> list:
+    return list(range(n))
+
+@Node
+def double(rows: list) -> int:
+    return 2 * helper(len(rows))
+
+@Component(fuse=True)
+def part(n):
+    return double(load(n))
+
+@Workflow
+def flow(n: int = 3):
+    return part(n)
+"""
+
+
+def test_what_changed_in_a_fused_step_is_told(project: Project, kfp: KfpServer, tmp_path: Path) -> None:
+    """Its code is that of all its tasks."""
+    deployed = Deployed(project, kfp, tmp_path, FUSED)
+    assert deployed.plan()["part"][0] == "cached"
+    deployed.change("x + 1", "x + 2")
+    assert deployed.plan() == {"part": ("run", "its code changed: helper (flow)")}

@@ -10,7 +10,9 @@ Why: Kubeflow starts a container for each task. The rest of the compiler takes a
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -48,7 +50,7 @@ from ..graph import (
     values_of,
     with_bodies,
 )
-from ..json_format import dumps
+from ..json_format import dumps, loads
 from ..verify.edges import Edges
 from ..verify.faults import place_of
 from .bodies import Change, changed, with_values
@@ -71,6 +73,19 @@ def fused_steps(graph: Graph) -> Graph:
         raise CompileError(f"{graph.name}: the graph has no code with it, to which its fused steps could be added")
     data, sha256 = with_members(graph.code.zip, {fused_member(name): text for name, text in files.items()})
     return replace(made, code=Code(sha256, data, graph.code.python))
+
+
+def nodes_in_steps(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """After the pass: by the key of each step the keys of the nodes that run in it, sorted."""
+    keys = {key for key in graph.nodes() if key.startswith(FUSED)}
+    if not keys or graph.code is None:
+        return {}
+    found = {}
+    with zipfile.ZipFile(io.BytesIO(graph.code.zip)) as archive:
+        for key in sorted(keys):
+            body = loads(archive.read(fused_member(key.removeprefix(FUSED))))
+            found[key] = tuple(sorted(body.nodes()))
+    return found
 
 
 def _with_steps(graph: Graph, files: dict[str, bytes]) -> Graph:
@@ -203,8 +218,6 @@ def _add(group: Group, body: Graph, files: dict[str, bytes]) -> str:
 
 def _placeless(text: bytes) -> Graph:
     """The graph of a file without the lines of the user's code that it comes from."""
-    from ..json_format import loads
-
     return without_places(loads(text))
 
 
