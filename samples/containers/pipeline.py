@@ -1,6 +1,6 @@
 """Containers of other images beside Python nodes: a command as a node, a component file of the kfp SDK as another.
 
-grandpa run samples/containers/pipeline.py -p most=2          needs Docker here, and the kfp SDK, which reads the component
+grandpa run samples/containers/pipeline.py -p most=2     needs Docker here, and the kfp SDK, which reads count.yaml
 """
 
 from __future__ import annotations
