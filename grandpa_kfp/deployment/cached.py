@@ -47,7 +47,8 @@ class _Search:
         """Whether the task's outputs are known now."""
         if name in self._records.done:
             return True
-        found = [task for task in self._pipeline.dag.tasks if task.container is not None and _name(task) == name]
+        ours = [task for task in self._pipeline.dag.tasks if task.container is not None and task.container.is_task]
+        found = [task for task in ours if _name(task) == name]
         if name in self._tried or len(found) != 1:
             return False
         self._tried.add(name)

@@ -119,10 +119,11 @@ class UsedImage:
 
 def _images(compiled: Compiled) -> list[UsedImage]:
     installs: dict[str, set[str]] = {}
-    for leaf in compiled.pipeline.leaves():
+    ours = [leaf for leaf in compiled.pipeline.leaves() if not leaf.theirs]
+    for leaf in ours:
         asked = json.loads(dict(leaf.executor.env).get(ENV_PACKAGES, "[]"))
         installs.setdefault(leaf.executor.image, set()).update(map(requirement_name, asked))
-    bootstrap = any(leaf.executor.command == BOOTSTRAP_COMMAND for leaf in compiled.pipeline.leaves())
+    bootstrap = any(leaf.executor.command == BOOTSTRAP_COMMAND for leaf in ours)
     return [UsedImage(name, frozenset(found), bootstrap) for name, found in sorted(installs.items())]
 
 
