@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
 from command_line import Project
+from kfp.components import load_component_from_text
+from kfp_rules import broken_rules
 
-from grandpa_kfp import Component, Node, trace
-from grandpa_kfp.authoring.workflows import Workflow
+from grandpa_kfp import Component, Node, Workflow, trace
+from grandpa_kfp import compile as compile_workflow
+from grandpa_kfp.engine.pipeline_yaml import run_pipeline_yaml
 from grandpa_kfp_compiler.graph import ComponentCall
+from grandpa_kfp_compiler.kfp import fitting
 from grandpa_kfp_runtime.errors import TraceError
 
 FLOW = """
@@ -61,6 +67,25 @@ def long(n: Static[int] = 5000):
 """
 
 
+@Node
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@Node
+def total(values: list[int]) -> int:
+    return sum(values)
+
+
+@Workflow
+def layers(start: int = 1) -> int:
+    """Five layers of twelve; each task reads two of the layer before."""
+    row = [add(start, number) for number in range(12)]
+    for _ in range(4):
+        row = [add(row[number], row[(number * 5 + 1) % 12]) for number in range(12)]
+    return total(row)
+
+
 @pytest.fixture
 def flow(project: Project) -> Project:
     project.flow(FLOW)
@@ -72,6 +97,22 @@ def test_a_pipeline_gives_the_same_value_however_it_is_fused(flow: Project, mode
     done = flow.grandpa("compile", "flow.py:flow", "--fuse", mode, "-o", "flow.yaml")
     assert f"flow.yaml: {tasks} task" in done.err
     assert flow.grandpa("run", "flow.yaml", "-p", "x=5").value == 67
+
+
+@pytest.mark.parametrize("bundle", [8, 2])
+def test_parts_of_a_graph_that_would_not_fit_give_the_same_value(
+    bundle: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With limits low enough that a small workflow meets them. bundle: steps that give out more give a list."""
+    monkeypatch.setattr(fitting, "MOST_STEPS", 12)
+    monkeypatch.setattr(sys.modules["grandpa_kfp_compiler.passes.fuse"], "WIDE", bundle)
+    found = compile_workflow(layers)
+    assert 1 < found.tasks <= 12
+    spec, platform = yaml.safe_load_all(found.text)
+    assert list(broken_rules(spec, platform)) == []
+    load_component_from_text(found.text)
+    run = run_pipeline_yaml(found.text, {"start": 2}, root=tmp_path)
+    assert run.value == layers(2).resolve()  # type: ignore[attr-defined]
 
 
 def test_fewer_pods_are_told_and_nothing_where_nothing_happened(flow: Project) -> None:
