@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from grandpa_kfp_runtime.contract import FUSED, Interface, TaskCall
-from grandpa_kfp_runtime.errors import DeployError, LoadError
+from grandpa_kfp_runtime.errors import DeployError, LoadError, ParameterError
 from grandpa_kfp_runtime.stores import Store
 
 from ..engine.kfp_containers import Container
@@ -169,7 +169,7 @@ class _Plan:
         types = {item.name: item.type for item in task.inputs}
         try:
             return task.condition.holds({name: arrives(value, types[name]) for name, value in values.items()})
-        except ValueError:
+        except ParameterError:
             return None
 
     def _at(self, number: int, task: YamlTask, container: Container, call: TaskCall) -> Planned:

@@ -12,6 +12,8 @@ from command_line import Project, says
 from deploy.kfp_server import KfpServer, running_as_processes
 
 FLOW = """
+from grandpa_kfp import either, otherwise, when
+
 def helper(x):
     return x + 1
 
@@ -142,3 +144,21 @@ def test_what_changed_in_a_fused_step_is_told(project: Project, kfp: KfpServer, 
     assert deployed.plan()["part"][0] == "cached"
     deployed.change("x + 1", "x + 2")
     assert deployed.plan() == {"part": ("run", "its code changed: helper (flow)")}
+
+
+def test_branches_are_followed_where_they_can_be_decided(project: Project, kfp: KfpServer, tmp_path: Path) -> None:
+    """What will be skipped is not listed; what may be says so."""
+    deployed = Deployed(project, kfp, tmp_path)
+    deployed.change(
+        "    return double(count(load(n)))",
+        "    size = count(load(n))\n    with when(size > 2):\n        big = double(size)\n"
+        "    with otherwise():\n        small = count([n])\n    return either(big, small)",
+    )
+    deployed.deploy()
+    planned = deployed.plan()
+    assert {task.rpartition("/")[2]: outcome for task, (outcome, _) in planned.items()}.items() >= {
+        ("load", "cached"), ("count", "cached"), ("double", "cached"),
+    }  # fmt: skip
+    assert not any(task.endswith("count-2") for task in planned)
+    unknown = deployed.plan("-p", "n=1")
+    assert [why for task, (_, why) in unknown.items() if task.endswith("double")][0].endswith("if its branch is taken")
