@@ -11,6 +11,7 @@ from pathlib import Path
 
 from grandpa_kfp_compiler.graph import Graph
 from grandpa_kfp_compiler.kfp import Compiled
+from grandpa_kfp_compiler.passes.fused_steps import nodes_in_steps
 from grandpa_kfp_runtime.contract import TaskCall
 from grandpa_kfp_runtime.errors import PayloadError, StoreError
 from grandpa_kfp_runtime.stores import Store
@@ -42,13 +43,14 @@ def parts_of(graph: Graph, compiled: Compiled, root: Path | None) -> Parts:
 
     code = GraphCode(graph, root)
     known = graph.nodes()
+    steps = {} if compiled.prepared is None else nodes_in_steps(compiled.prepared)
     found: dict[str, dict[str, str]] = {}
     for _, _, container in read_pipeline(compiled.text).dag.containers():
         call = call_of(container)
         if call is None or call.fingerprint in found:
             continue
         parts: dict[str, str] = {}
-        inside = compiled.steps.get(call.node, ())
+        inside = steps.get(call.node, ())
         for key in (call.node, *[item.node for item in call.interface.instances], *inside):
             own = code.of(key) if key in known else ""
             parts.update({} if isinstance(own, str) else own.parts)

@@ -5,14 +5,12 @@ fitting: passes -> lower (chooses) -> code (carries the code), until it fits -> 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from grandpa_kfp_runtime.contract import VALUE
 from grandpa_kfp_runtime.errors import CompileError, GraphError
 
 from ..graph import Graph
-from ..passes.fused_steps import nodes_in_steps
 from ..verify import verify
 from ..verify.faults import place
 from .callbacks import callbacks_text
@@ -30,8 +28,8 @@ class Compiled:
     """A compiled workflow.
 
     text: both YAML documents. notes: what the user should know, a line each. code: how the code travels
-    (`inline`, `task`, `store`). upload: what must lie in the store before the pipeline runs. steps: of fused steps the
-    keys of the nodes that run in them, by the step's own key.
+    (`inline`, `task`, `store`). upload: what must lie in the store before the pipeline runs. prepared: the graph after
+    all passes.
     """
 
     text: str = field(repr=False)
@@ -39,7 +37,7 @@ class Compiled:
     code: str
     pipeline: Pipeline = field(repr=False)
     upload: tuple[StoredObject, ...] = ()
-    steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    prepared: Graph | None = field(default=None, repr=False, compare=False)
 
     @property
     def tasks(self) -> int:
@@ -73,7 +71,7 @@ def compile_graph(graph: Graph, options: CompileOptions | None = None) -> Compil
         raise CompileError(f"{graph.name}: {error}") from error
     check_upload(text)
     notes = (*found.executors.notes, *_notes(graph, found.prepared), *told(graph, found, options))
-    return Compiled(text, notes, found.plan.mode, pipeline, found.plan.upload, nodes_in_steps(found.prepared))
+    return Compiled(text, notes, found.plan.mode, pipeline, found.plan.upload, found.prepared)
 
 
 def _check_python(graph: Graph, packed_by: str, options: CompileOptions) -> None:
