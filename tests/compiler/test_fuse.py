@@ -230,6 +230,12 @@ def test_what_is_guarded_stays_a_group_and_is_fused_inside() -> None:
     assert list(steps_of(after)) == ["a-to-b"]
 
 
+def test_a_step_that_a_graph_file_came_with_stays_as_it_is() -> None:
+    of = fuse(line(Options(), Options()), "chains")
+    again = fuse(of, "chains")
+    assert steps_of(again) == steps_of(of)
+
+
 # --- components ----------------------------------------------------------------------------------
 
 

@@ -92,6 +92,7 @@ def _cost(item: Operation, graph: Graph) -> float:
 
 
 def _plain(graph: Graph) -> Graph:
+    """The graph as it is; steps that it came with stay."""
     graph = in_bodies(_plain, graph)
     return replace(graph, components=()) if graph.components else graph
 
@@ -114,7 +115,7 @@ def _level(graph: Graph, stage: _Stage, kept: bool, most: int | None) -> _Level:
     if stage.chained:
         level.merge_chains()
     for place, item in enumerate(level.items):
-        if not isinstance(item, Call) and place not in level.whole:
+        if not (isinstance(item, Call) or _is_step(item) or place in level.whole):
             bodies = [_fused(body, stage, level.kept[place], None) for body in bodies_of(item)]
             level.inner[place] = with_bodies(item, bodies)
     if most is not None:
@@ -161,7 +162,7 @@ class _Level:
         self.kept = [kept for _, kept in found]
         alone = _alone(self.items, self.flow)
         self.keys = [
-            None if kept or item.id in alone else share_key(item)
+            None if kept or item.id in alone or _is_step(item) else share_key(item)
             for item, kept in zip(self.items, self.kept, strict=True)
         ]
         self.parts = [[place] for place in range(len(self.items))]
