@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from grandpa_kfp import ContainerNode, Node, Workflow, kfp_component, launch
+from grandpa_kfp import ContainerNode, Node, Workflow, current, kfp_component, launch
 
 count = kfp_component("count.yaml")
 
@@ -26,7 +26,7 @@ def most_frequent(words: Path, most: int = 3) -> Annotated[Path, "Dataset"]:
 @Node
 def write(text: str) -> Path:
     """A file with a word in each line."""
-    place = Path("words.txt")
+    place = current().scratch_dir() / "words.txt"
     place.write_text("\n".join(text.split()) + "\n", encoding="utf-8")
     return place
 
