@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import control_flows
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kfp_graphs import ADD, TOTAL, call, chain, graph, listed, parameter, with_options
 
-from grandpa_kfp import run
+from grandpa_kfp import run, trace
 from grandpa_kfp_compiler.graph import (
     NO_OPTIONS,
     Arm,
@@ -118,6 +119,16 @@ def test_a_graph_stays_what_it_was(of: Graph, mode: str, most: int) -> None:
         assert not any(waits[member] & between for member in members)
     assert all(name not in needed for name, needed in reached(after).items())
     assert run(of, record=False).value == run(after, record=False).value
+
+
+@pytest.mark.parametrize("name", ["three_ways", "within", "loops", "mixed", "outputs"])
+def test_branches_and_loops_give_the_same_value(name: str) -> None:
+    of = trace(getattr(control_flows, name))
+    value = run(of, record=False).value
+    for mode, most in (("chains", 400), ("components", 400), ("auto", 1), ("auto", 6)):
+        after = fuse(of, mode, most)
+        assert verify(after) == []
+        assert run(after, record=False).value == value
 
 
 @settings(max_examples=60, deadline=None)
