@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..contract import ABSENT, Input
+from ..contract import ABSENT, Input, Interface
 from ..errors import CodecError, ObjectCorrupt, ObjectGone, ParameterError, PayloadError, StoreError
 from ..stores.base import Store
 from ..typespec import Json
 from ..values.handles import from_handle
 from ..values.summaries import summary
+from .executor_io import ExecutorInput
 from .records import producer_of
 
 Tell = Callable[[Input, str, float], None]
@@ -99,3 +100,13 @@ def whence(store: Store, run_id: str, handle: Json) -> str:
         ". No task of this run made it, so Kubeflow took the producer's result from its cache: "
         "compile or deploy with a higher --epoch, and everything runs anew"
     )
+
+
+def given_handles(interface: Interface, given: ExecutorInput) -> dict[str, str]:
+    """What each input came as, for records; a raw value as its JSON text."""
+    found = {}
+    for item in interface.inputs:
+        if item.name in given.values:
+            value = given.values[item.name]
+            found[item.name] = value if isinstance(value, str) else json.dumps(value)
+    return found

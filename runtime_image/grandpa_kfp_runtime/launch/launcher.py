@@ -31,9 +31,10 @@ from ..redaction import Redactor
 from ..stores import open_store
 from ..task import perform
 from ..values.pickling import ClassFingerprint
-from .executor_io import PREVIEW_SUFFIX, ExecutorInput, Place, executor_output, write_file, write_preview
+from .executor_io import ExecutorInput, Place
 from .exporting import Exported, export_outputs
-from .inputs import decode_inputs
+from .inputs import decode_inputs, given_handles
+from .leaving import check_outputs, leave_files
 from .outputs import Output, store_output, with_preview
 from .process import StandardError, hide_credentials, parent_of, set_up_streams, tell, timeout_s_of
 from .records import Records, attempt_name
@@ -129,7 +130,7 @@ class _Attempt:
         self.node = self.call.node
         self.task = self.task or self.node.rpartition(":")[2]
         self.given = ExecutorInput.from_text(text)
-        _check_outputs(self.call.interface, self.given)
+        check_outputs(self.call.interface, self.given)
         place = Place.of(self.given, self.env.get(contract.ENV_TASK_NAME, ""))
         place = place or Place(_NO_RUN, self.task, self.name)
         self.run_id, self.task = place.run_id, place.task
@@ -214,7 +215,7 @@ class _Attempt:
         values = self._decode([item for item in self.call.interface.inputs if item.kind != "handle"], code.load)
         self.phase = "step"
         outputs, self.drawn = self.step.run(values)
-        self.phase = "outputs"
+        self.phase, self.exported = "outputs", self.step.exported
         return outputs
 
     def leave(self, outputs: Sequence[Output], *, fell_back: bool = False) -> None:
@@ -240,25 +241,8 @@ class _Attempt:
         )
         if self.told is not None:
             self.told.finished(round(ended - self.started, 6), {item.name: item.handle for item in outputs})
-        artifacts = self.given.artifacts
-        facts: dict[str, Mapping[str, Any]] = dict(self.exported.facts)
+        leave_files(self.given, outputs, self.drawn, self.exported, self._warn)
         for item in outputs:
-            artifact = artifacts.get(item.name + PREVIEW_SUFFIX)
-            if artifact is None:
-                continue
-            facts[artifact.name] = item.facts if item.metadata is None else item.metadata
-            if item.preview is not None and (problem := write_preview(artifact.path, item.preview)):
-                self._warn(f"no preview of {item.name}: {problem}")
-        for name, (metadata, text) in self.drawn.items():
-            facts[name] = metadata
-            if problem := write_preview(artifacts[name].path, text):
-                self._warn(f"no {name}: {problem}")
-        if facts and self.given.output_file:
-            write_file(self.given.output_file, executor_output(facts))
-        for file, told in self.exported.texts.items():
-            write_file(file, told)
-        for item in outputs:
-            write_file(self.given.output_files[item.name], item.handle)
             self._say(f"output {item.name}: {item.facts['size_bytes']:,} bytes, {item.handle[:44]}")
 
     def fail(self, error: BaseException, frame: FrameType | None = None) -> int:
@@ -357,7 +341,7 @@ class _Attempt:
             self.inputs[item.name] = told
             self._say(f"input {item.name}: {told}, read in {seconds:.3f} s")
 
-        self.handles = _handles(self.call.interface, self.given)
+        self.handles = given_handles(self.call.interface, self.given)
         folder = self.folder / "inputs"
         folder.mkdir()
         given = {**self.given.values, **self.given.files}
@@ -372,7 +356,7 @@ class _Attempt:
         return tell_how_ended(interface, values, self.store, self.run_id, self.given.uris, self.env)
 
     def _by_handle(self, run: ByHandle, class_fingerprint: ClassFingerprint) -> Output:
-        self.handles = _handles(self.call.interface, self.given)
+        self.handles = given_handles(self.call.interface, self.given)
         sources = [argument.source for argument in self.call.interface.call.positional]
         missing = [source for source in sources if source not in self.handles]
         if missing:
@@ -451,23 +435,3 @@ class _Attempt:
 def _error_line(record: Mapping[str, Any]) -> str:
     inner = f"{record['inner']}: " if record.get("inner") else ""
     return inner + f"{record['exception']}: {record['message']}".strip().partition("\n")[0]
-
-
-def _check_outputs(interface: Interface, given: ExecutorInput) -> None:
-    missing = [name for name in interface.outputs if name not in given.output_files]
-    there = given.output_files.keys() | given.artifacts.keys()
-    missing += [item.name for item in interface.exports if item.name not in there]
-    if missing:
-        raise PayloadError(f"the executor input names no file for the outputs {', '.join(missing)}")
-
-
-def _handles(interface: Interface, given: ExecutorInput) -> dict[str, str]:
-    """What each input came as, for records; a raw value as its JSON text."""
-    import json
-
-    found = {}
-    for item in interface.inputs:
-        if item.name in given.values:
-            value = given.values[item.name]
-            found[item.name] = value if isinstance(value, str) else json.dumps(value)
-    return found

@@ -14,6 +14,7 @@ from ..errors import GrandpaError, TaskError
 from ..logged.entries import Logged
 from ..typespec import Json
 from .executor_io import ExecutorInput
+from .exporting import Exported, export_outputs
 from .outputs import Output, store_output, with_preview
 from .records import Records
 from .step import Argument, Room, Step, StepFailed, drawn_tasks, open_step
@@ -30,7 +31,7 @@ Drawn = dict[str, tuple[dict[str, Any], str]]
 
 @dataclass(slots=True)
 class StepRoom:
-    """One attempt at a step. folder: of the attempt; told: takes events; env: of the container."""
+    """One attempt at a step. folder: of the attempt; told: takes events; exported: what containers of others read."""
 
     records: Records
     given: ExecutorInput
@@ -41,6 +42,7 @@ class StepRoom:
     told: ToldEvents
     say: Callable[[str], None]
     warn: Callable[[str], None]
+    exported: Exported = field(default_factory=Exported)
     _outputs: dict[str, Output] = field(default_factory=dict)
     _step: Step | None = None
     _logs: StoredLog | None = None
@@ -123,7 +125,10 @@ class StepRoom:
 
     def _leave(self, name: str, value: Any) -> str:
         stored = store_output(name, value, self.records.store, self.inline_limit, self.code.class_fingerprint)
+        exports = [item for item in self.call.interface.exports if item.output == name]
+        made = export_outputs(exports, {name: value}, self.given) if exports else Exported()
         with self._lock:  # what draws figures is not made for threads
+            self.exported = Exported({**self.exported.texts, **made.texts}, {**self.exported.facts, **made.facts})
             self._outputs[name] = with_preview(stored, value, self.given, self.records.redactor, self.warn)
         return stored.handle
 
