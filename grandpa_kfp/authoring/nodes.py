@@ -306,7 +306,8 @@ def Node(target: Any = None, /, *, name: str | None = None, outputs: Any = None,
     For Kubernetes (docs/kubernetes-options.md): gpu_type, shm, disk, volumes, config_maps, node_selector,
     tolerations, affinity, labels, annotations, image_pull_secrets, and kubernetes for everything else; backoff_s,
     backoff_factor, backoff_max_s: pauses between retries. fallback: the value that takes the place of the result
-    when the task has failed for good, so that what follows goes on.
+    when the task has failed for good, so that what follows goes on. always: it runs whatever became of what it waits
+    for; what it takes from tasks that may fail has a default.
     Raises TraceError for an unknown option or a value that cannot be, with the file and line.
 
     >>> @Node(outputs=("quotient", "rest"))
