@@ -260,6 +260,13 @@ def test_7_many_tasks_for_one_workflow_are_noted_too_many_are_refused() -> None:
         compiled(chain(700), fuse="none")
 
 
+def test_7_large_code_beside_few_tasks_is_no_reason_to_fuse_them() -> None:
+    """The way out is the store, which `deploy` takes by itself."""
+    found = compiled(replace(chain(30), code=random_zip(280_000)))
+    assert found.tasks == 30 + 4
+    assert found.notes[-1].endswith("let the code lie in the store (--code store)")
+
+
 # --- 8, 12, 14: what is rewritten on the way -----------------------------------------------------
 
 HARD = [

@@ -46,6 +46,16 @@ class Fitted:
     plan: CodePlan
     size: WorkflowSize
 
+    @property
+    def code_bytes(self) -> int:
+        """What tasks that carry the code take of the Workflow: once in the specification, twice in the status."""
+        return 3 * sum(map(len, self.plan.parts))
+
+    @property
+    def tasks_bytes(self) -> int:
+        """What all others take."""
+        return self.size.total - self.code_bytes
+
 
 def fitted(graph: Graph, options: CompileOptions, make_executors: Callable[[], Executors]) -> Fitted:
     """The graph as a pipeline that Kubeflow holds.
@@ -57,15 +67,16 @@ def fitted(graph: Graph, options: CompileOptions, make_executors: Callable[[], E
         written: list[str] = []
         with describing():  # what tasks share is noted by the passes and by the lowering
             found = _lowered(graph, options, make_executors(), most, written.append)
-        if options.fuse != "auto" or found.size.total <= ACCEPTED_BYTES:
+        room = max(WANTED_BYTES - found.code_bytes, WORKFLOW_LIMIT_BYTES // 4)
+        if options.fuse != "auto" or found.size.total <= ACCEPTED_BYTES or found.tasks_bytes <= room:
             break
-        fewer = int(min(most, steps(found.stages["fuse"]) / ROOM) * WANTED_BYTES / found.size.total * 0.95)
+        fewer = int(min(most, steps(found.stages["fuse"]) / ROOM) * room / found.tasks_bytes * 0.95)
         if fewer < 1:
             break
         most = fewer
     for text in written:
         _write(text, options)
-    if found.size.total > WORKFLOW_LIMIT_BYTES:
+    if found.tasks_bytes > WORKFLOW_LIMIT_BYTES:
         raise CompileError(_too_large(graph, found, options))
     return found
 
@@ -162,9 +173,10 @@ def told(graph: Graph, found: Fitted, options: CompileOptions) -> Iterator[str]:
         yield f"groups: {dags:,} DAGs of at most 100 tasks hold {tasks:,} tasks"
     size = found.size
     if size.total > WORKFLOW_BUDGET_BYTES:
+        way = ": let the code lie in the store (--code store)" if size.total > WORKFLOW_LIMIT_BYTES else ""
         yield (
-            f"{tasks:,} tasks make an Argo Workflow of about {size.total // 1024:,} KiB, and Kubernetes stores "
-            f"{WORKFLOW_LIMIT_BYTES // 1024:,} KiB"
+            f"{_number(tasks, 'task')} make an Argo Workflow of about {size.total // 1024:,} KiB, and Kubernetes "
+            f"stores {WORKFLOW_LIMIT_BYTES // 1024:,} KiB{way}"
         )
     yield from _open_loops(fused, found)
 
