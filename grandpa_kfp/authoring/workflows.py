@@ -1,7 +1,7 @@
 """`@Workflow`: marks a function (or a class with `run`) as what is run, compiled and deployed.
 
 Its parameters are the pipeline's; its body runs while tracing. Called outside a trace it gives a Ref,
-called inside another workflow it is a component.
+called inside another workflow it is a group of its own.
 """
 
 from __future__ import annotations
@@ -10,17 +10,14 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from grandpa_kfp_compiler.graph import MISSING, NO_OPTIONS, Constant, Graph, Options, Parameter
+from grandpa_kfp_compiler.graph import NO_OPTIONS, Graph, Options
 from grandpa_kfp_compiler.passes.inline_generators import inline_generators
 from grandpa_kfp_runtime.errors import ParameterError, TraceError
 from grandpa_kfp_runtime.events.subscribers import Subscriber, as_listener
-from grandpa_kfp_runtime.parameters import convert, loader_of, optional
+from grandpa_kfp_runtime.parameters import optional
 from grandpa_kfp_runtime.recording import recorder
-from grandpa_kfp_runtime.typespec import TypeSpec
 
 from .annotations import signature_of, type_of
 from .blocks import closed
@@ -36,54 +33,13 @@ from .statics import is_static
 from .tracing import Tracer
 from .where import here, of_code
 from .workflow_classes import function_of_class
+from .workflow_parameters import NO_DEFAULT, WorkflowParameter, is_file
 
 if typing.TYPE_CHECKING:
     from grandpa_kfp_runtime.failure_info import FailureInfo
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_NO_DEFAULT = inspect.Parameter.empty
-
-
-@dataclass(frozen=True, slots=True)
-class WorkflowParameter:
-    """One parameter: `annotation` as an object, `type` as data; `default` is inspect's `empty` for none.
-
-    static: fixed while tracing; so is one whose default is a `File`, since its content is packed.
-    """
-
-    name: str
-    annotation: Any
-    type: TypeSpec
-    default: Any
-    static: bool
-    description: str
-    where: str
-
-    def convert(self, value: Any) -> Any:
-        """The value as the annotation wants it. Raises ParameterError naming the parameter."""
-        if isinstance(value, Promise):
-            return value
-        if _is_file(self.default) and isinstance(value, str | PurePath):
-            return type(self.default)(value)
-        try:
-            return convert(value, self.type, loader_of(self.annotation))
-        except ParameterError as error:
-            raise ParameterError(f"parameter {self.name} ({self.where}) {error}") from None
-
-    def as_graph(self, given: Mapping[str, Any]) -> Parameter:
-        """The graph's form; a given value takes the default's place."""
-        default = given.get(self.name, self.default)
-        if isinstance(default, Promise):
-            raise TraceError(f"parameter {self.name} ({self.where}): a default must be a plain value, not {default!r}")
-        if default is _NO_DEFAULT:
-            return Parameter(self.name, self.type, MISSING, self.description)
-        try:
-            default = self.convert(default)
-        except ParameterError:
-            if self.name in given:
-                raise  # a wrong default stays as it is: `verify` reports it with everything else
-        return Parameter(self.name, self.type, Constant(default), self.description)
 
 
 class WorkflowFunction(Generic[P, R]):
@@ -160,7 +116,7 @@ class WorkflowFunction(Generic[P, R]):
         type_ = type_of(item.annotation)
         if item.default is None:
             type_ = optional(type_)
-        static = is_static(item.annotation) or _is_file(item.default)
+        static = is_static(item.annotation) or is_file(item.default)
         return WorkflowParameter(item.name, item.annotation, type_, item.default, static, description, self.where)
 
     @property
@@ -262,7 +218,7 @@ class WorkflowFunction(Generic[P, R]):
         for item in self.parameters:
             if item.name in given:
                 values[item.name] = given[item.name]
-            elif item.default is _NO_DEFAULT:
+            elif item.default is NO_DEFAULT:
                 missing.append(item.name)
             else:
                 values[item.name] = item.convert(item.default)
@@ -309,7 +265,7 @@ class WorkflowFunction(Generic[P, R]):
     def _static(self, item: WorkflowParameter, given: Mapping[str, Any]) -> Any:
         if item.name in given:
             return given[item.name]
-        if item.default is _NO_DEFAULT:
+        if item.default is NO_DEFAULT:
             raise ParameterError(
                 f"{self.name} ({self.where}): no value for the Static parameter {item.name}, which is fixed while "
                 f"tracing; give it a default, or a value: -p {item.name}=..."
@@ -321,10 +277,6 @@ class WorkflowFunction(Generic[P, R]):
 
 
 _KEYWORD_ONLY = inspect.Parameter.KEYWORD_ONLY
-
-
-def _is_file(value: Any) -> bool:
-    return type(value).__module__ == "grandpa_kfp_runtime.values.files"
 
 
 def _doc(target: Any) -> str | None:
