@@ -6,10 +6,11 @@ too large, in the mode `auto`, does it again with fewer steps.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from grandpa_kfp_runtime.errors import CompileError
+from grandpa_kfp_runtime.errors import CompileError, GrandpaError
 from grandpa_kfp_runtime.values.sharing import describing
 
 from ..graph import Call, ComponentCall, Graph, Group, Loop, bodies_of
@@ -65,8 +66,12 @@ def fitted(graph: Graph, options: CompileOptions, make_executors: Callable[[], E
     most = MOST_STEPS
     for _ in range(_TRIES):
         written: list[str] = []
-        with describing():  # what tasks share is noted by the passes and by the lowering
-            found = _lowered(graph, options, make_executors(), most, written.append)
+        try:
+            with describing():  # what tasks share is noted by the passes and by the lowering
+                found = _lowered(graph, options, make_executors(), most, written.append)
+        except GrandpaError:
+            _write(written, options)  # what --print-after was asked for is wanted most now
+            raise
         room = max(WANTED_BYTES - found.code_bytes, WORKFLOW_LIMIT_BYTES // 4)
         if options.fuse != "auto" or found.size.total <= ACCEPTED_BYTES or found.tasks_bytes <= room:
             break
@@ -74,17 +79,15 @@ def fitted(graph: Graph, options: CompileOptions, make_executors: Callable[[], E
         if fewer < 1:
             break
         most = fewer
-    for text in written:
-        _write(text, options)
+    _write(written, options)
     if found.tasks_bytes > WORKFLOW_LIMIT_BYTES:
         raise CompileError(_too_large(graph, found, options))
     return found
 
 
-def _write(text: str, options: CompileOptions) -> None:
-    import sys
-
-    (options.write or sys.stderr.write)(text)
+def _write(texts: list[str], options: CompileOptions) -> None:
+    for text in texts:
+        (options.write or sys.stderr.write)(text)
 
 
 def _lowered(
