@@ -150,8 +150,8 @@ def compile(
 
     path: the file, whole or not at all; None writes none. params: values of `Static` parameters, and
     defaults of others. root, include: as of `pack`. force: tasks that Kubeflow shall not take from its cache, by
-    task, node or pattern; cache: False for all of them. options: those of `CompileOptions` (`code`, `image`,
-    `store`, `secret`, `epoch`, `bootstrap`, `pull_policy`, `name`, `outputs`, `print_after`).
+    task, node or pattern; cache: False for all of them. options: those of `CompileOptions` (`code`, `fuse`,
+    `image`, `store`, `secret`, `epoch`, `bootstrap`, `pull_policy`, `name`, `outputs`, `print_after`).
 
     Returns the `Compiled`: `.text`, `.notes`, `.code` (how the code travels), `.tasks`. The same source gives
     the same text, on any machine. Raises TraceError, GraphError, PayloadError, and CompileError for what
