@@ -226,9 +226,7 @@ def _in_process(
 ) -> Callable[[], Any]:
     try:
         packaged = processes.package(fn, args, kwargs)
-    except (
-        Exception
-    ) as error:  # whatever pickling a user's argument raises: it is the future's error
+    except Exception as error:  # whatever pickling a user's argument raises: it is the future's error
         return functools.partial(_raise, error)
     return functools.partial(processes.call, packaged)
 
