@@ -93,6 +93,12 @@ def headline(record: Mapping[str, Json]) -> str:
     return f"{task or 'the task'}{where} failed: {_what(record)}"
 
 
+def error_line(record: Mapping[str, Json]) -> str:
+    """What was raised, in one line: `ValueError: bad shape`; of a fused step behind the name of the task in it."""
+    inner = f"{record['inner']}: " if record.get("inner") else ""
+    return inner + f"{record['exception']}: {record['message']}".strip().partition("\n")[0]
+
+
 def format_report(record: Mapping[str, Json]) -> str:
     """The whole report for a person: headline, the user's frames, the inputs, what to do."""
     blocks = [headline(record)]

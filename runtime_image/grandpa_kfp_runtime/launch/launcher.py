@@ -16,21 +16,22 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from .. import contract
-from ..builtins import BY_HANDLE, ByHandle
+from ..builtins import BY_HANDLE
 from ..context import TaskContext, activate_process
 from ..contract import CodeCall, Input, Interface, TaskCall
-from ..errors import GrandpaError, PayloadError, RunCancelled, StoreDenied, StoreUnavailable
+from ..errors import GrandpaError, RunCancelled, StoreDenied, StoreUnavailable
 from ..keeping import keeping
 from ..redaction import Redactor
 from ..stores import open_store
 from ..task import perform
 from ..values.pickling import ClassFingerprint
+from .by_handle import run_by_handle
 from .executor_io import ExecutorInput, Place
 from .exporting import Exported, export_outputs
 from .inputs import decode_inputs, given_handles
@@ -153,7 +154,8 @@ class _Attempt:
             self.env.pop(name, None)  # of no use to the user's code, and children would inherit it
         by_handle = BY_HANDLE.get(self.node)
         if by_handle is not None:
-            return [self._by_handle(by_handle, code.class_fingerprint)]
+            self.handles = given_handles(self.call.interface, self.given)
+            return [run_by_handle(by_handle, interface, self.handles, self.store, code.class_fingerprint)]
         self.phase = "code"
         if self.env.get(contract.ENV_PACKAGES):
             from .installing import provide
@@ -247,7 +249,7 @@ class _Attempt:
 
     def fail(self, error: BaseException, frame: FrameType | None = None) -> int:
         """Says how the task failed, on standard error and in a record; the exit code, 0 where it has fallen back."""
-        from ..failure import format_report, write_marked
+        from ..failure import error_line, format_report, write_marked
 
         record = self._report(error, frame)
         record["exit_code"] = self._exit_code(error, record["exit_code"])
@@ -264,7 +266,7 @@ class _Attempt:
             told = self.told or self._tell_events([])
             outputs = self._fallback(error)
             handles = None if outputs is None else {item.name: item.handle for item in outputs}
-            told.failed(round(time.time() - self.started, 6), _error_line(record), format_report(record), handles)
+            told.failed(round(time.time() - self.started, 6), error_line(record), format_report(record), handles)
             if outputs is not None:
                 self.leave(outputs, fell_back=True)
                 tell(f"{self.task}: fell back")
@@ -355,20 +357,6 @@ class _Attempt:
 
         return tell_how_ended(interface, values, self.store, self.run_id, self.given.uris, self.env)
 
-    def _by_handle(self, run: ByHandle, class_fingerprint: ClassFingerprint) -> Output:
-        self.handles = given_handles(self.call.interface, self.given)
-        sources = [argument.source for argument in self.call.interface.call.positional]
-        missing = [source for source in sources if source not in self.handles]
-        if missing:
-            raise PayloadError(f"the inputs {', '.join(missing)} are missing in the executor input")
-        handle = run([self.handles[source] for source in sources], self.store, class_fingerprint)
-        (name,) = self.call.interface.outputs
-        made = "list" if handle[0] in "@[" else "value"
-        facts: dict[str, Any] = {"type": made, "size_bytes": len(handle), "codec": "handles"}
-        if handle.startswith("@") and handle != contract.ABSENT:
-            facts["key"] = handle[1:]
-        return Output(name, handle, facts, f"{made} of {len(sources)} tasks' results")
-
     def _open_log(self, class_fingerprint: ClassFingerprint) -> TaskLog:
         from .stored_log import StoredLog
 
@@ -430,8 +418,3 @@ class _Attempt:
 
     def _warn(self, text: str) -> None:
         tell(f"{self.task}: warning: {self.redactor.text(text)}")
-
-
-def _error_line(record: Mapping[str, Any]) -> str:
-    inner = f"{record['inner']}: " if record.get("inner") else ""
-    return inner + f"{record['exception']}: {record['message']}".strip().partition("\n")[0]
