@@ -142,6 +142,25 @@ def test_a_pipeline_too_large_for_kubeflow_is_fused_or_refused_with_the_numbers(
         assert not (flow.folder / "refused.yaml").exists()
 
 
+def test_what_is_kept_apart_is_refused_where_it_is_too_much(project: Project) -> None:
+    project.flow("""
+    @Node
+    def double(x: int) -> int:
+        return 2 * x
+    @Component(fuse=False)
+    def part(x):
+        return double(x)
+    @Workflow
+    def flow(tasks: Static[int] = 600):
+        return [part(number) for number in range(tasks)]
+    """)
+    refused = project.grandpa("compile", "flow.py")
+    assert refused.code == 1
+    assert (
+        refused.errors[0].strip().endswith("all that may share a container does: drop fuse=False, do more in each node")
+    )
+
+
 def test_a_loops_limits_are_told_before_it_is_deployed(flow: Project) -> None:
     told = flow.grandpa("compile", "flow.py:looped", "-o", "looped.yaml").err
     assert re.search(r"each \(flow.py:\d+\): Kubeflow holds about \d+ rounds of it \(1 task each\), 100 at once", told)

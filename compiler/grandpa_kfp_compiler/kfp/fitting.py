@@ -143,6 +143,8 @@ def _too_large(graph: Graph, found: Fitted, options: CompileOptions) -> str:
         ways.append(f"compile with --fuse auto (it is --fuse {options.fuse})")
     else:
         text += ", though all that may share a container does"
+        if any(not item.fuse for item in graph.components):
+            ways.append("drop fuse=False")
     if found.plan.parts:
         ways.append("let the code lie in the store (--code store)")
     if any(_rounds(graph)):

@@ -255,7 +255,8 @@ class _Level:
 
 
 def _as_step(group: Group) -> Group:
-    return replace(group, fused=True, options=merged(group.body.operations))
+    operations = group.body.operations
+    return replace(group, fused=True, options=merged(operations), where=operations[0].where)
 
 
 def _tasks(item: Operation) -> int:
