@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from command_line import Project
+from kfp_rules import broken_rules
 
 PAGE = Path(__file__).parents[2] / "docs" / "kfp-lowering.md"
 ANYTHING = "..."
@@ -210,6 +211,7 @@ def test_the_page_shows_what_the_compiler_writes(title: str, project: Project) -
     done = project.grandpa("compile", f"calc.py:{NAMES.get(title, 'flow')}", "-o", "calc.yaml", *OPTIONS.get(title, ()))
     assert done.code == 0, done.err
     spec, platform = yaml.safe_load_all((project.folder / "calc.yaml").read_text("utf-8"))
+    assert broken_rules(spec, platform) == []
     for block in blocks(sections()[title], "yaml"):
         for place, shown in shown_at(block):
             whole = platform if place == "" and "platforms" in shown else spec
