@@ -137,8 +137,11 @@ class YamlTasks:
         self._following.open()
 
     def printed(self, task: str, line: str) -> None:
-        """The task under way has printed a line, to whichever of its streams."""
-        self._printing[task].write("stderr", f"{line}\n")
+        """The task under way has printed a line, to whichever of its streams; or the runner, for no task."""
+        if task in self._printing:
+            self._printing[task].write("stderr", f"{line}\n")
+        else:
+            to_stderr(task, line)
 
     def skips(self, task: int) -> bool:
         """Whether the task has ended without having run: its condition does not hold, or one before it was skipped."""

@@ -116,6 +116,20 @@ def doubled(x: Any, **more: Any) -> Any:
     return task("double", "double", {"x": x}, **more)
 
 
+def test_what_the_runner_itself_has_to_say_is_said(
+    computed: Computed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When no task is under way: that a container was left behind, say."""
+
+    def runner(store: Any, echo: Any) -> Computed:
+        monkeypatch.setattr(computed, "close", lambda: echo("docker", "warning: left behind"))
+        return computed
+
+    monkeypatch.setattr(pipeline_yaml, "Processes", runner)
+    assert run(branching(1)).value == 8
+    assert "docker | warning: left behind\n" in capsys.readouterr().err
+
+
 # --- conditions ------------------------------------------------------------------------------------
 
 
@@ -446,7 +460,7 @@ def test_ctrl_c_ends_rounds_under_way_and_what_runs_always_follows(tmp_path: Pat
     process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.DEVNULL)
     _wait_for_sleepers(tmp_path, 2)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(120) == 130
     assert (tmp_path / "clean").is_dir()
     assert states(read_run(tmp_path)) == {"work/loop": "stopped", "clean": "succeeded",
                                           "work/loop/0/sleep": "stopped", "work/loop/1/sleep": "stopped"}  # fmt: skip
