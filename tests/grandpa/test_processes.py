@@ -61,7 +61,7 @@ def nothing_left(pair: Crew) -> Iterator[None]:
     """No process but those of the crew that stays, and nothing in shared memory."""
     yield
     gc.collect()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (left := children() - {hand.process.pid for hand in pair.hands}) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not left
