@@ -18,6 +18,7 @@ from ..passes import run_passes
 from ..passes.builtins import is_builtin
 from ..passes.critical_path import critical_path
 from ..passes.fuse import MOST_STEPS, ROOM, component_parts, fused_groups, steps
+from ..passes.nest_groups import DAG_TASKS
 from ..passes.rounds import rounds_of
 from ..verify.faults import place_of
 from .code import CodePlan, add_code, plan_code
@@ -175,7 +176,7 @@ def told(graph: Graph, found: Fitted, options: CompileOptions) -> Iterator[str]:
         )
     if nested:
         dags = len(found.pipeline.dags()) - 1
-        yield f"groups: {dags:,} DAGs of at most 100 tasks hold {tasks:,} tasks"
+        yield f"groups: {_number(dags, 'DAG')} of at most {DAG_TASKS} tasks hold {_number(tasks, 'task')}"
     size = found.size
     if size.total > WORKFLOW_BUDGET_BYTES:
         way = ": let the code lie in the store (--code store)" if size.total > WORKFLOW_LIMIT_BYTES else ""
