@@ -180,3 +180,25 @@ def outer(log: str, x: int = 1):
 
 def told(log: Path) -> list[str]:
     return log.read_text("utf-8").splitlines() if log.exists() else []
+
+
+@Node
+def spin(log: str, begun: int) -> None:
+    tell(log, "spinning")
+    while True:
+        sum(range(100))
+
+
+@Node
+def fail_once_it_spins(log: str) -> None:
+    while "spinning" not in told(Path(log)):
+        time.sleep(0.01)
+    raise ValueError("enough")
+
+
+@Workflow
+def beside(log: Static[str]):
+    """Something goes on for ever beside the block."""
+    spin(log, 1)
+    with on_exit(clean, log, "block"):
+        fail_once_it_spins(log)

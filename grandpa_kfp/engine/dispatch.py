@@ -126,7 +126,7 @@ class Dispatcher:
             ready = schedule.finish(task)
             if self._ready is not None:
                 self._tell_ready(ready)
-            if self._cancel.cancelled:
+            if self._cancel.cancelled or (self._held and not schedule.has_always):
                 self._stop()
             if self._stopped:
                 return None
@@ -234,7 +234,8 @@ class Dispatcher:
             self._executor.submit(task)
 
     def _end_if_idle(self) -> None:
-        if self._schedule.running or self._schedule.has_ready:
+        schedule = self._schedule
+        if schedule.has_ready or (schedule.running and not (self._held and not schedule.is_held_up)):
             return
         ready: list[int] = []
         if not self._stopped and self._schedule.has_always:

@@ -73,6 +73,8 @@ class RationedSchedule(Schedule):
         if task is None:
             return None
         self.running += 1
+        if self._vital:
+            self._out.add(task)
         if not self.asks(task):
             heappop(self._ready)
             return task
@@ -150,7 +152,7 @@ class RationedSchedule(Schedule):
         super().hold()
 
     def wind_up(self, succeeded: Callable[[int], bool]) -> tuple[list[int], list[int]]:
-        if self._counts and self.running > 0:  # what was interrupted holds nothing any more
+        if self._counts and self._stopped:  # what was interrupted holds nothing any more
             for task in range(self.count):
                 self._over(task)
         return super().wind_up(succeeded)

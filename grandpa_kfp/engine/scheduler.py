@@ -7,7 +7,7 @@ A task may grow while it runs: `add` puts tasks below it, and the task is taken 
 
 A task that runs *always* waits until all it waits for has ended, however. A failure goes past it: what waits for it is
 lost with what came before it. Where something that it waits for will never succeed it is not ready by itself: once
-nothing else is ready or runs, `wind_up` says which such tasks are next.
+nothing else is ready, and nothing of that runs, `wind_up` says which such tasks are next.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Schedule:
     """
 
     __slots__ = (
-        "_ages", "_always", "_followers", "_grown", "_held", "_key", "_lasting", "_missing", "_ready", "_reserved",
-        "_stopped", "_vital", "_wounded", "running",
+        "_ages", "_always", "_followers", "_grown", "_held", "_key", "_lasting", "_missing", "_out", "_parents",
+        "_ready", "_reserved", "_stopped", "_vital", "_wounded", "running",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +104,8 @@ class Schedule:
         self._always: dict[int, tuple[frozenset[int], frozenset[int]]] = {}  # what they wait for, what has to succeed
         self._vital: set[int] = set()  # those that run always and have not ended, and all that they have become
         self._held = False  # only they become ready
+        self._out: set[int] = set()  # while there are such: the tasks that run
+        self._parents: dict[int, int] = {}  # and which have grown which
         self._lasting: set[int] = set()  # of tasks that have grown: those that will grow once more
         self._wounded: set[int] = set()  # those of which something has failed that they have grown
         self._note_always(0, waits_for, always)
@@ -120,6 +122,21 @@ class Schedule:
     def _goes(self, task: int) -> bool:
         """Whether a task may become ready."""
         return not self._stopped and (not self._held or task in self._vital)
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether something runs that a task waits for which is to run always."""
+        awaited: set[int] = set()
+        for task in self._vital:
+            if task in self._always:
+                awaited |= self._always[task][0]
+        for task in self._out:
+            at: int | None = task
+            while at is not None:
+                if at in awaited:
+                    return True
+                at = self._parents.get(at)
+        return False
 
     @property
     def has_always(self) -> bool:
@@ -151,6 +168,8 @@ class Schedule:
         if task is not None:
             heappop(self._ready)
             self.running += 1
+            if self._vital:
+                self._out.add(task)
         return task
 
     def peek(self) -> int | None:
@@ -203,6 +222,8 @@ class Schedule:
         """A waiting task is given out before it is ready, to run behind what it waits for. It counts as running."""
         self._reserved.add(task)
         self.running += 1
+        if self._vital:
+            self._out.add(task)
 
     def finish(self, task: int) -> list[int]:
         """A running task succeeded; returns the tasks that waited for it alone, which are ready now."""
@@ -230,6 +251,7 @@ class Schedule:
             self._ages.pop(task, None)
         if self._vital:
             self._vital.discard(task)
+            self._out.discard(task)
         return ready
 
     def add(
@@ -261,6 +283,7 @@ class Schedule:
         (4, [], 0)
         """
         self.running -= 1
+        self._out.discard(task)
         if self.is_lost(task):
             return []
         first = len(self._key)
@@ -272,6 +295,8 @@ class Schedule:
                 self._follow(first + producer, number)
         if always:
             self._note_always(first, waits_for, always)
+        if self._vital:
+            self._parents.update(dict.fromkeys(range(first, len(self._key)), task))
         if task in self._vital:
             self._vital.update(range(first, len(self._key)))
         self._missing[task] += len(needs)
@@ -326,6 +351,7 @@ class Schedule:
         (0, [3], 3, [], None)
         """
         self.running -= 1
+        self._out.discard(task)
         lost = self._lose_behind(task)
         self._vital.discard(task)
         return lost
@@ -355,6 +381,7 @@ class Schedule:
                     self._missing[follower] = -1
                     if follower in self._reserved:
                         self._reserved.discard(follower)
+                        self._out.discard(follower)
                         self.running -= 1
                     lost.append(follower)
                     waiting.append(follower)
@@ -372,6 +399,7 @@ class Schedule:
         if self.is_lost(task) and task not in self._grown:
             return  # what it was given out behind has failed for good meanwhile, so that it counts no more
         self.running -= 1
+        self._out.discard(task)
         self._reserved.discard(task)
         if task in self._grown:
             if not self.is_lost(task):
@@ -386,17 +414,21 @@ class Schedule:
         heapify(self._ready)
 
     def wind_up(self, succeeded: Callable[[int], bool]) -> tuple[list[int], list[int]]:
-        """Nothing else is ready, what still runs counts no more: those tasks that run always are ready which wait for
+        """Nothing else is ready, nothing that they wait for runs: those tasks that run always are ready which wait for
         none of each other; and those that never run, since what they need has not succeeded.
 
-        succeeded: whether a task has. To be called again when nothing is ready once more.
+        succeeded: whether a task has. To be called again when nothing is ready once more. After `stop` nothing counts
+        as running any more.
         """
         left = sorted(
             task for task in self._vital if task in self._always and self._missing[task] > 0 and task not in self._grown
         )
         if not left:
             return [], []
-        self.running, self._stopped, self._held = 0, False, True
+        if self._stopped:
+            self.running = 0
+            self._out.clear()
+        self._stopped, self._held = False, True
         self._ready.clear()
         self._vital = set(left)
         lost: list[int] = []

@@ -146,6 +146,14 @@ def test_a_workflow_in_a_workflow_has_a_handler_of_its_own(lanes: dict[str, Any]
     assert [item.id for item in trace(here).operations] == ["outer"]
 
 
+def test_what_runs_beside_the_block_is_not_waited_for(lanes: dict[str, Any], tmp_path: Path) -> None:
+    """The first failure ends it, when the handler has run."""
+    log = tmp_path / "log"
+    _, ended = failed(flows.beside, lanes, log=str(log))
+    assert flows.told(log) == ["spinning", "block: guarded/fail_once_it_spins ValueError: enough"]
+    assert states(ended) == {"spin": "stopped", "guarded/fail_once_it_spins": "failed", "clean": "succeeded"}
+
+
 def test_what_runs_always_is_never_taken_from_an_earlier_run(lanes: dict[str, Any], tmp_path: Path) -> None:
     """Though its inputs and its code are the same."""
     log = tmp_path / "log"

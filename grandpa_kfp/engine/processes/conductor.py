@@ -88,13 +88,15 @@ class Conductor:
             self._fill()
             if self._state.stopped or (self._held and not schedule.has_always):
                 return
-            if not (schedule.running or schedule.has_ready):
+            waits = schedule.running and not (self._held and not schedule.is_held_up)
+            if not (waits or schedule.has_ready):
                 ready, lost = schedule.wind_up(lambda task: self._state.ledger.runs[task].succeeded)
                 self.lost.extend(lost)
-                if not ready:
+                if ready:
+                    self.tell_ready(ready)
+                    continue
+                if not schedule.has_always or not schedule.running:
                     return
-                self.tell_ready(ready)
-                continue
             self._share()
             self._listen()
 
