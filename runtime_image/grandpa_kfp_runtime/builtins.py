@@ -238,9 +238,9 @@ _NO_LISTS = (str, bytes, bytearray, Mapping, set, frozenset)
 
 ByHandle: TypeAlias = "Callable[[Sequence[str], Store, ClassFingerprint | None], str]"
 
+
 def absent() -> None:
     """What stands for outputs that were not made, for a task that runs always. Only containers meet it."""
-    return None
 
 
 def absent_handle(handles: Sequence[str], store: Store, class_fingerprint: ClassFingerprint | None) -> str:
