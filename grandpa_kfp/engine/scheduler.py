@@ -428,9 +428,9 @@ class Schedule:
         if self._stopped:
             self.running = 0
             self._out.clear()
+            self._vital = set(left)
         self._stopped, self._held = False, True
         self._ready.clear()
-        self._vital = set(left)
         lost: list[int] = []
         for task in left:
             if task in self._vital and any(

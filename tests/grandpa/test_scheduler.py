@@ -317,3 +317,15 @@ def test_once_held_nothing_else_begins() -> None:
     assert schedule.take() is None
     assert (schedule.finish(0), schedule.take()) == ([2], 2)
     assert (schedule.add(2, [()], [0]), schedule.take(), schedule.finish(3), schedule.take()) == ([3], 3, [], 2)
+
+
+def test_what_runs_always_is_counted_while_it_runs() -> None:
+    """Another one that is found meanwhile does not end it; one that comes after it waits."""
+    schedule = Schedule([(), (0,), (0,), (1,)], always={1: (), 2: (), 3: ()})
+    schedule.take()
+    schedule.hold()
+    schedule.fail(0)
+    assert schedule.wind_up(nothing) == ([1, 2], [])
+    assert (schedule.take(), schedule.take(), schedule.is_held_up) == (1, 2, True)
+    assert (schedule.finish(2), schedule.has_always, schedule.wind_up(nothing)) == ([], True, ([], []))
+    assert (schedule.finish(1), schedule.take()) == ([3], 3)
