@@ -10,7 +10,8 @@ COLUMNS = ("python", "threads", "processes", "yaml", "kubeflow", "fused", "kfp.l
 PROPERTY = "conformance"
 _NAME, _CELL = 36, 8
 _LEGEND = """\
-Each cell: the same value as plain Python, and the same tasks executed; +n: so many told as skipped.
+Each cell: the same value as plain Python, and the same tasks executed; +n: so many told as skipped;
+nothing: another row of the same workflow was asked.
 python: bodies called by hand. yaml: `grandpa run pipeline.yaml`. kubeflow: Kubeflow's rules, written
 down in tests/kfp_by_hand.py; fused: the same with `--fuse chains`, where the cluster sees less.
 kfp.local: the SDK's own conductor. docker: `grandpa run --engine docker`, in `make test-docker`."""

@@ -22,8 +22,18 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     crew.close()
 
 
-@pytest.mark.parametrize("engine", HERE)
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
+ONCE = ("fused", "kfp.local")
+"""Engines that are asked of one row of a workflow, and of all that fail on purpose."""
+FIRST = {row.workflow: row for row in reversed(ROWS)}
+CELLS = [
+    pytest.param(row, engine, id=f"{row.name}-{engine}".replace(" ", "-"))
+    for row in ROWS
+    for engine in HERE
+    if engine not in ONCE or FIRST[row.workflow] is row or row.fails
+]
+
+
+@pytest.mark.parametrize(("row", "engine"), CELLS)
 def test_it_means_what_python_means(
     row: Row, engine: str, machine: Machine, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
