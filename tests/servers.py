@@ -102,7 +102,7 @@ class MinioServer:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not self._ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
