@@ -202,3 +202,19 @@ def beside(log: Static[str]):
     spin(log, 1)
     with on_exit(clean, log, "block"):
         fail_once_it_spins(log)
+
+
+@Node
+def clean_slowly(log: str) -> None:
+    time.sleep(0.3)
+    tell(log, "slowly")
+
+
+@Workflow
+def two_handlers(log: Static[str]):
+    """One of them takes longer than the other."""
+    bad = work(1, 1)
+    with on_exit(clean_slowly, log):
+        work.options(after=bad)(2)
+    clean_slowly.options(always=True, after=bad)(log)
+    gather.options(always=True, after=bad)(log)

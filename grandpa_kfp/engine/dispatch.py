@@ -244,7 +244,7 @@ class Dispatcher:
         if ready:
             self._tell_ready(ready)
             self._ask_for_lanes()
-        else:
+        elif self._stopped or not (schedule.running and schedule.has_always):
             self._end()
 
     def _end(self) -> None:

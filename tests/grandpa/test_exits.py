@@ -154,6 +154,14 @@ def test_what_runs_beside_the_block_is_not_waited_for(lanes: dict[str, Any], tmp
     assert states(ended) == {"spin": "stopped", "guarded/fail_once_it_spins": "failed", "clean": "succeeded"}
 
 
+def test_handlers_run_side_by_side_to_their_ends(lanes: dict[str, Any], tmp_path: Path) -> None:
+    """The run waits for the slower one; that of a block which never began does not run."""
+    log = tmp_path / "log"
+    _, ended = failed(flows.two_handlers, lanes, log=str(log))
+    assert sorted(flows.told(log)) == ["-1 -2 [-3]", "slowly"]
+    assert [name for name, state in states(ended).items() if state == "skipped"] == ["guarded/work", "clean_slowly"]
+
+
 def test_what_runs_always_is_never_taken_from_an_earlier_run(lanes: dict[str, Any], tmp_path: Path) -> None:
     """Though its inputs and its code are the same."""
     log = tmp_path / "log"
