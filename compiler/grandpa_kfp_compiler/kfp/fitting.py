@@ -174,7 +174,7 @@ def told(graph: Graph, found: Fitted, options: CompileOptions) -> Iterator[str]:
             f"critical path: {before.tasks:,} -> {after.tasks:,} tasks, {before.containers:,} -> "
             f"{after.containers:,} containers one after the other"
         )
-    if nested:
+    if nested and tasks > DAG_TASKS:
         dags = len(found.pipeline.dags()) - 1
         yield f"groups: {_number(dags, 'DAG')} of at most {DAG_TASKS} tasks hold {_number(tasks, 'task')}"
     size = found.size
