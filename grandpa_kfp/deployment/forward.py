@@ -174,7 +174,9 @@ class Tunnel:
                 local, _ = self._listener.accept()
             except OSError:
                 return  # closed
-            threading.Thread(target=self._carry, args=(local,), name=f"grandpa-{self.name}", daemon=True).start()
+            threading.Thread(
+                target=self._carry, args=(local,), name=f"grandpa-forward-{self.name}", daemon=True
+            ).start()
 
     def _carry(self, local: socket.socket) -> None:
         """One connection, both ways, until either end hangs up. A pod that has gone is seen as a hang-up."""
@@ -185,7 +187,9 @@ class Tunnel:
                 if self._closed or remote is None:
                     return
                 self._open |= {local, remote}
-            back = threading.Thread(target=_copy, args=(remote, local), name=f"grandpa-{self.name}-back", daemon=True)
+            back = threading.Thread(
+                target=_copy, args=(remote, local), name=f"grandpa-forward-{self.name}-back", daemon=True
+            )
             back.start()
             _copy(local, remote)
             back.join()

@@ -44,7 +44,7 @@ def test_the_port_is_given_back_and_its_threads_end(kfp: KfpServer, cluster: Clu
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 1)
     for thread in threading.enumerate():
-        if thread.name.startswith("grandpa-"):
+        if thread.name.startswith("grandpa-forward-"):
             thread.join(60)
             assert not thread.is_alive(), thread.name
 

@@ -45,7 +45,7 @@ class ResultWriter:
             self._changed[path] = batch
             if len(batch.results) >= _FULL:
                 del self._open[of]
-            if self._thread is None:
+            if self._thread is None and not self._closing.is_set():
                 self._thread = threading.Thread(target=self._write_often, name="grandpa-memo", daemon=True)
                 self._thread.start()
 
@@ -58,10 +58,11 @@ class ResultWriter:
 
     def close(self) -> None:
         """All that was added is written when this returns."""
-        self._closing.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        with self._lock:  # a task that the run left behind may add until now
+            self._closing.set()
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join()
         self._write()
 
     def _write_often(self) -> None:
