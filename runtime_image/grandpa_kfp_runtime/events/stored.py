@@ -20,7 +20,10 @@ LONGEST_PAUSE_S = 60.0
 _LONGER = 1.15
 MOST_BATCHES = 500
 MOST_EVENTS = 2_000
-"""Of one batch. Where there are more, those of progress bars are left out, then the oldest."""
+"""Of one batch, above which those of progress bars are left out."""
+
+MOST_OTHERS = 20_000
+"""Of one batch without these, above which the oldest are left out. A step of thousands of short tasks has many."""
 
 
 def batch_name(number: int) -> str:
@@ -111,4 +114,4 @@ class EventReader:
 def _bounded(events: list[Event]) -> list[Event]:
     if len(events) <= MOST_EVENTS:
         return events
-    return [event for event in events if not isinstance(event, ProgressMade)][-MOST_EVENTS:]
+    return [event for event in events if not isinstance(event, ProgressMade)][-MOST_OTHERS:]
