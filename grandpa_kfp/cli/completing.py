@@ -71,10 +71,10 @@ def tasks(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[Compl
     """The tasks of the run that stands before it."""
     from grandpa_kfp_runtime.errors import LoadError
 
-    from ..engine.record import read_run
+    from ..engine.record import NEWEST, read_run
 
     try:
-        found = read_run(_root(), str(ctx.params.get("run") or ""))
+        found = read_run(_root(), str(ctx.params.get("run") or NEWEST))
     except LoadError:  # a run of a server, or none
         return []
     return [CompletionItem(name) for name in found.tasks if name.startswith(incomplete)]

@@ -132,7 +132,7 @@ def _read_run(spec: str | None, run_id: str) -> Run:
     from .sources import source_of
 
     start = Path.cwd() / "pipeline.py" if spec is None else source_of(spec).file
-    return read_run(find_root(start), "" if run_id == "last" else run_id)
+    return read_run(find_root(start), run_id)
 
 
 def _graph_of_run(run: Run) -> Graph:

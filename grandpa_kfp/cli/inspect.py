@@ -24,14 +24,15 @@ Examples:
   grandpa inspect 3f2a train        what one task took and gave
 """,
 )
-@click.argument("run", required=False, default="", shell_complete=runs)
+@click.argument("run", required=False, default="last", shell_complete=runs)
 @click.argument("task", required=False, shell_complete=tasks)
 @click.option("--store", metavar="URI", help="Where the run's values are, where its record does not say.")
 @server_options
 def command(run: str, task: str | None, store: str | None, **options: Any) -> None:
     """Show inputs and outputs of a run's tasks, with their types, sizes and previews.
 
-    RUN is an id or the beginning of one, of a run on this machine or on the server; by default the newest here.
+    RUN is an id or the beginning of one, of a run on this machine or on the server; `last`, the default, is the newest
+    here.
     Without TASK a line for each. In Python: inspect_run(RUN).task(TASK).output() loads a value.
     """
     with inspected(run, store, options) as found:

@@ -25,6 +25,7 @@ Examples:
   grandpa logs 3f2a                 every task of the run whose id begins so
   grandpa logs 3f2a train -f        one task, until it has ended
   grandpa logs 20261121 train       of a run on this machine
+  grandpa logs last                 of the newest run on this machine
 """,
 )
 @click.argument("run")
@@ -88,9 +89,9 @@ def _print_log(server: Server, run: RemoteRun, view: TaskView, *, follow: bool, 
 
 
 def _is_local(run: str) -> bool:
-    from ..engine.record import list_runs
+    from ..engine.record import NEWEST, list_runs
 
-    return any(name.startswith(run) for name in list_runs(_root()))
+    return run == NEWEST or any(name.startswith(run) for name in list_runs(_root()))
 
 
 def _print_local(run_id: str, task: str | None) -> None:

@@ -17,7 +17,7 @@ from .servers import server_options
     epilog="""\b
 Examples:
   grandpa replay 20261121 train                 the task with your code as it stands now
-  grandpa replay 20261121 train --pdb           stop where it fails
+  grandpa replay last train --pdb               stop where it fails
   grandpa replay 4f2a train --set rate=0.01     a run of the server, one input changed
   grandpa replay 4f2a train --code run          the code that the run had
 """,
@@ -44,9 +44,9 @@ def command(
 ) -> None:  # fmt: skip
     """Run one task of a run here, with the inputs that it had, and print its value.
 
-    RUN is an id or the beginning of one, of a run on this machine or on the server; TASK a name that
-    `grandpa inspect RUN` shows. The task runs in this process, so breakpoint() and your editor's debugger work,
-    by default with the code as it stands now: mend it and try again. Without its retries and time limit.
+    RUN is an id or the beginning of one, of a run on this machine or on the server, or `last`, the newest here; TASK a
+    name that `grandpa inspect RUN` shows. The task runs in this process, so breakpoint() and your editor's debugger
+    work, by default with the code as it stands now: mend it and try again. Without its retries and time limit.
     Nothing of the run changes. The names for --set are the inputs that `grandpa inspect RUN TASK` shows.
     """
     from grandpa_kfp_runtime.errors import TaskError

@@ -142,9 +142,9 @@ class InspectedRun:
 
 
 def inspect_run(
-    run: str = "", *, root: str | Path | None = None, store: str = "", secret: str = "", **address: Any
+    run: str = "last", *, root: str | Path | None = None, store: str = "", secret: str = "", **address: Any
 ) -> InspectedRun:
-    """A run by its id or the beginning of one; one on this machine first, by default its newest.
+    """A run by its id or the beginning of one; one on this machine first; `last`, the default, is its newest.
 
     root: of the project whose runs on this machine are meant. store, secret: where the values of a run on a
     server are, where its record does not say. address: as of `deploy` (`endpoint`, `namespace`, ...).
@@ -164,11 +164,11 @@ def inspect_run(
     """
     from grandpa_kfp_runtime.code.project import find_root
 
-    from ..engine.record import list_runs
+    from ..engine.record import NEWEST, list_runs
 
     place = Path(root) if root is not None else find_root(Path.cwd() / "pipeline.py")
     known = list_runs(place)
-    if not run or any(name.startswith(run) for name in known):
+    if run == NEWEST or any(name.startswith(run) for name in known):
         return _of_this_machine(place, run, store)
     where = Address(**address)
     try:

@@ -223,20 +223,28 @@ def _started(folder: Path) -> float:
         return 0.0
 
 
-def read_run(root: Path, run_id: str = "") -> Run:
+NEWEST = "last"
+"""What stands for the id of the newest run."""
+
+
+def read_run(root: Path, run_id: str = NEWEST) -> Run:
     """A recorded run: its tasks, their states, times and handles; its value stays in the store.
 
-    run_id: by default the newest; the beginning of an id is enough where it is the only such one. A run
+    run_id: `last` for the newest; the beginning of an id is enough where it is the only such one. A run
     that was killed, or that still runs, is read as far as its events go.
     Raises LoadError where there is no such run, or its record cannot be read.
     """
     known = list_runs(root)
-    found = [name for name in known if name.startswith(run_id)] if run_id else known[-1:]
+    found = known[-1:] if run_id == NEWEST else [name for name in known if name.startswith(run_id)]
     if run_id in known:
         found = [run_id]
     if len(found) != 1:
         newest = ", ".join(reversed(known[-5:])) or "none"
-        what = "no run is recorded" if not found and not run_id else f"{len(found) or 'no'} runs begin with {run_id!r}"
+        what = (
+            "no run is recorded"
+            if not found and run_id == NEWEST
+            else f"{len(found) or 'no'} runs begin with {run_id!r}"
+        )
         raise LoadError(f"{what} in {root / '.grandpa' / 'runs'}; the newest are: {newest}")
     folder = root / ".grandpa" / "runs" / found[0]
     try:

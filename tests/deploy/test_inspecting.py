@@ -101,7 +101,9 @@ def test_the_newest_run_on_this_machine_is_inspected_by_default(project: Project
     assert (shown.code, "rows succeeded" in shown.out) == (0, True)
     with here(project.folder):
         assert len(grandpa_kfp.inspect_run().task("rows").output()) == 2000
-    says(project.grandpa("inspect", "", "wors"), 1, "has no task wors; it has rows, count")
+    assert "rows" in project.grandpa("logs", "last").out
+    assert project.grandpa("replay", "last", "count").out == "1\n"
+    says(project.grandpa("inspect", "last", "wors"), 1, "has no task wors; it has rows, count")
 
 
 def test_a_task_out_of_the_cache_shows_what_was_computed(project: Project, kfp: KfpServer, tmp_path: Path) -> None:
