@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from .conditions import Encoded, decide
-from .contract import ABSENT, FAN_IN_BUDGET_BYTES, INLINE_LIMIT_BYTES, INPUTS_LIMIT_BYTES
+from .contract import ABSENT, FAN_IN_BUDGET_BYTES, INLINE_LIMIT_BYTES, INPUTS_LIMIT_BYTES, ROUNDS_LIMIT
 from .errors import TaskError
 from .prefetch import Prefetch
 from .stores.base import Store
@@ -184,6 +184,10 @@ def spread_handles(handles: Sequence[str], store: Store, class_fingerprint: Clas
     Raises TaskError for what is no list, and for one of too many items.
     """
     items = _items(handles[0], store)
+    if len(items) > ROUNDS_LIMIT:
+        raise TaskError(
+            f"the loop goes over {len(items):,} items, and Kubeflow has room for some {ROUNDS_LIMIT:,}: {_FEWER_ROUNDS}"
+        )
     limit = min(INLINE_LIMIT_BYTES, FAN_IN_BUDGET_BYTES // max(1, len(items)))
     found = []
     for item in items:
@@ -196,10 +200,15 @@ def spread_handles(handles: Sequence[str], store: Store, class_fingerprint: Clas
     if len(text) > INPUTS_LIMIT_BYTES:
         raise TaskError(
             f"the loop goes over {len(found):,} items, whose handles take {len(text):,} bytes, and Kubeflow carries "
-            f"{INPUTS_LIMIT_BYTES:,}: loop over parts of the list, and over what is in them inside a node; a map with "
-            "window=... is one task"
+            f"{INPUTS_LIMIT_BYTES:,}: {_FEWER_ROUNDS}"
         )
     return text
+
+
+_FEWER_ROUNDS = (
+    "loop over parts of the list, and over what is in them inside a node; a map with window=... is one task, and so is "
+    "all that stands in a @Component(fuse=True)"
+)
 
 
 class _Handle(str):

@@ -50,6 +50,10 @@ FAN_IN_BUDGET_BYTES = 48 * 1024
 INPUTS_LIMIT_BYTES = 96 * 1024
 """All inputs of one task together; above it gather tasks come in."""
 
+ROUNDS_LIMIT = 1_300
+"""Rounds of a loop: what Kubeflow keeps of more would not fit the one object that holds the whole run. A tenth more
+than what fits where nothing else is in it, since the figure is an estimate."""
+
 VALUE = "value:"
 """What the key of a node begins with that travels by value; all others are `module:qualname`."""
 

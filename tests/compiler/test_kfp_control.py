@@ -195,8 +195,16 @@ def test_many_items_are_stored_so_that_their_handles_fit_one_argument() -> None:
 
 def test_too_many_items_are_told() -> None:
     store = MemoryStore()
-    with pytest.raises(TaskError, match=r"the loop goes over 50,000 items.*loop over parts of the list"):
-        spread_handles([to_handle(list(range(50_000)), store)], store)
+    with pytest.raises(TaskError, match=r"the loop goes over 1,301 items.*loop over parts of the list"):
+        spread_handles([to_handle(list(range(1_301)), store)], store)
+    assert len(json.loads(spread_handles([to_handle(list(range(1_300)), store)], store))) == 1_300
+
+
+def test_handles_that_take_too_much_room_are_told() -> None:
+    """Quotes in short texts are escaped once more in the list of their handles."""
+    store = MemoryStore()
+    with pytest.raises(TaskError, match=r"1,200 items, whose handles take 9.,... bytes.*loop over parts of the list"):
+        spread_handles([to_handle(['"' * 19] * 1_200, store)], store)
 
 
 @pytest.mark.parametrize("value", ["text", {"a": 1}, 5, None])

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from grandpa_kfp_runtime.contract import ROUNDS_LIMIT
 from grandpa_kfp_runtime.errors import CompileError, GrandpaError
 from grandpa_kfp_runtime.values.sharing import describing
 
@@ -217,7 +218,7 @@ def _open_loops(graph: Graph, found: Fitted) -> Iterator[str]:
         if rounds is None:
             tasks = max(1, _containers(item.body))
             room = WORKFLOW_LIMIT_BYTES - found.size.total
-            most = min(MOST_ITEMS, max(1, room // (_ROUND_BYTES * (tasks + 1))))
+            most = min(ROUNDS_LIMIT, max(1, room // (_ROUND_BYTES * (tasks + 1))))
             yield (
                 f"{place_of(item)}: Kubeflow holds about {most:,} rounds of it ({_number(tasks, 'task')} each), "
                 f"{item.parallelism or PARALLELISM:,} at once; in a @Component(fuse=True) all of them are one step"
@@ -230,6 +231,3 @@ def _number(count: int, noun: str) -> str:
 
 _ROUND_BYTES = 900
 """A task's share of the compressed status, about."""
-
-MOST_ITEMS = 1_300
-"""Handles of so many items are one argument of a process."""
