@@ -16,32 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from job_functions import boom, double, odd
 
 from grandpa_kfp import Executor, Node, ParameterError, TaskError, Workflow, current, run, sync
 from grandpa_kfp.engine import events
 from grandpa_kfp.loading import load_file
 
 LONG_S = 60
-
-
-@Node
-def double(x: int) -> int:
-    return 2 * x
-
-
-def boom(text: str) -> None:
-    raise KeyError(text)
-
-
-class Odd(Exception):
-    """One that does not come back from a pickle."""
-
-    def __init__(self, a: int, b: int) -> None:
-        super().__init__(f"odd {a} {b}")
-
-
-def odd() -> None:
-    raise Odd(1, 2)
 
 
 def test_it_is_one() -> None:
