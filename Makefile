@@ -52,7 +52,7 @@ test-wheel: install ## the tests on a wheel in a clean environment: an editable 
 	@$(PYTHON) -m venv build/wheel-env
 	@build/wheel-env/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@build/wheel-env/bin/python -m pip install --quiet --group test "$$(ls build/wheel/*.whl)[graph]"
-	cd build && wheel-env/bin/python -P -m pytest -c ../pyproject.toml --rootdir .. ../tests --ignore ../tests/withstand -m 'not server and not slow'
+	cd build && wheel-env/bin/python -P -m pytest -c ../pyproject.toml --rootdir .. ../tests --ignore ../tests/withstand --ignore ../tests/conformance -m 'not server and not slow'
 
 test-all-pythons: ## the tests on every Python of $(PYTHONS) that is installed
 	@for version in $(PYTHONS); do \
