@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from grandpa_kfp_compiler.graph import NO_OPTIONS, Graph, Options
-from grandpa_kfp_compiler.passes.inline_generators import inline_generators
 from grandpa_kfp_runtime.errors import ParameterError, TraceError
 from grandpa_kfp_runtime.events.subscribers import Subscriber, as_listener
 from grandpa_kfp_runtime.parameters import optional
@@ -233,6 +232,8 @@ class WorkflowFunction(Generic[P, R]):
 
     def trace(self, params: Mapping[str, Any], *, handled: bool = False) -> Graph:
         """The graph; see `tracing.trace`. handled: the handler of a failure is a task in it."""
+        from grandpa_kfp_compiler.passes.inline_generators import inline_generators  # loads all passes
+
         given = self.check_params(params)
         tracer = Tracer(self.name, self.options)
         values: dict[str, Any] = {}
